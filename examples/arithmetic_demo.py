@@ -1,0 +1,188 @@
+"""
+Title: Thinking in continuous thoughts: modular arithmetic in minutes
+Author: the keras_coconut developers
+Date created: 2026/11/23
+Description: Train a two-layer GPT-2 to do sums in its head, and look inside.
+
+Run it with `make demo`, or with the backend of your choice:
+
+    KERAS_BACKEND=jax python examples/arithmetic_demo.py
+
+A problem such as "start 3, +4, *2, -5" is solved step by step, modulo 10: 7, 4,
+9. We train the same small GPT-2 in three ways. *Chain of thought* writes the
+steps and then the answer. *No chain of thought* writes the answer at once.
+*Coconut* begins with written steps and replaces them, stage by stage, by
+thoughts: hidden states that are fed back and never written down. In the end it
+writes the answer at once, too, but it has thought before.
+"""
+
+import pathlib
+import time
+
+import keras
+import keras_hub
+from absl import app, flags
+
+import keras_coconut
+from keras_coconut.analysis.plots import plot_stages
+from keras_coconut.analysis.thoughts import decode_thoughts
+from keras_coconut.datasets.arithmetic import make_arithmetic
+from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+from keras_coconut.evaluation.problems import evaluate_problems
+from keras_coconut.models.word_tokenizer import make_word_tokenizer
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output", "demo", "Folder for the preset and the plot.")
+flags.DEFINE_integer("seed", 0, "Seed of the weights and of the order.")
+flags.DEFINE_integer("train_problems", 50_000, "Problems to train on.")
+flags.DEFINE_integer("test_problems", 1_000, "Held-out problems to test on.")
+flags.DEFINE_integer("steps", 200, "Training steps in an epoch.")
+flags.DEFINE_list("epochs", ["3", "2", "3", "3"], "Epochs in stages 0 to 3.")
+
+NUM_STEPS = 3
+BATCH_SIZE = 128
+# The longest response: three steps, the answer, end of text.
+MAX_LENGTH = 12
+
+
+def make_model(preprocessor):
+    """A GPT-2 of two layers, small enough for a CPU."""
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=preprocessor.tokenizer.vocabulary_size(),
+        num_layers=2,
+        num_heads=4,
+        hidden_dim=128,
+        intermediate_dim=512,
+        dropout=0.0,
+        max_sequence_length=64,
+    )
+    model = keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
+    model.compile(
+        keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0)
+    )
+    return model
+
+
+def train(name, curriculum, epochs, preprocessor, problems, validation):
+    """One `fit` moves through all the stages of a curriculum."""
+    print(f"\n== {name}", flush=True)
+    keras.utils.set_random_seed(FLAGS.seed)
+    model = make_model(preprocessor)
+    dataset = keras_coconut.CurriculumDataset(
+        problems,
+        preprocessor,
+        curriculum,
+        batch_size=BATCH_SIZE,
+        seed=FLAGS.seed,
+        steps_per_epoch=FLAGS.steps,
+    )
+    history = model.fit(
+        dataset,
+        epochs=epochs,
+        verbose=2,
+        callbacks=[
+            keras_coconut.CurriculumScheduler(dataset),
+            AnswerAccuracy(validation, max_length=MAX_LENGTH, batch_size=250),
+        ],
+    )
+    return model, history.history
+
+
+def main(_):
+    start = time.perf_counter()
+    output = pathlib.Path(FLAGS.output)
+    output.mkdir(parents=True, exist_ok=True)
+
+    # No problem repeats, so the three sets have none in common.
+    tested, validated = FLAGS.test_problems, 250
+    problems = make_arithmetic(
+        tested + validated + FLAGS.train_problems,
+        num_operations=NUM_STEPS,
+        seed=FLAGS.seed,
+    )
+    test = problems[:tested]
+    validation = problems[tested : tested + validated]
+    training = problems[tested + validated :]
+    # Each operation and each step is one token: a thought stands exactly where
+    # the step stood that it replaces.
+    words = [f"start {value}" for value in range(10)]
+    words += [f", {symbol}{n}" for symbol in "+-*" for n in range(1, 10)]
+    words += [f"{value}\n" for value in range(10)]
+    words.append("### ")
+    preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
+        make_word_tokenizer(words)
+    )
+
+    # Stage k replaces the first k steps by k thoughts. A curriculum without
+    # stages is chain of thought; one that is in its extra stage from the first
+    # epoch on, with no thoughts, is no chain of thought.
+    initial, *later = map(int, FLAGS.epochs)
+    epochs = initial + sum(later)
+    curricula = {
+        "chain of thought": keras_coconut.Curriculum(0, extra_stage=False),
+        "no chain of thought": keras_coconut.Curriculum(0, initial_epochs=0),
+        "Coconut": keras_coconut.Curriculum(
+            max_stage=NUM_STEPS,
+            initial_epochs=initial,
+            epochs_per_stage=later,
+            extra_stage=False,
+        ),
+    }
+    rows = []
+    for name, curriculum in curricula.items():
+        model, history = train(
+            name, curriculum, epochs, preprocessor, training, validation
+        )
+        counts = [model.num_thoughts]
+        if model.num_thoughts:
+            counts.append(0)  # The control: the same model without thoughts.
+        for count in counts:
+            result = evaluate_problems(
+                model,
+                test,
+                num_thoughts=count,
+                max_length=MAX_LENGTH,
+                batch_size=250,
+            )
+            label = name
+            if count != model.num_thoughts:
+                label = "  the same model, thoughts left out"
+            rows.append((label, result.accuracy, result.tokens_generated))
+
+    # `model` is now the one that thinks.
+    model.save_to_preset(str(output / "preset"))
+    plot_stages(
+        history,
+        output / "stages.png",
+        title="Coconut on arithmetic modulo 10: steps become thoughts",
+    )
+
+    print(
+        f"\n== {len(test):,} held-out problems, {epochs * FLAGS.steps:,} steps"
+    )
+    print(f"{'':36}{'accuracy':>10}{'tokens generated':>18}")
+    for label, accuracy, tokens in rows:
+        print(f"{label:36}{accuracy:>10.1%}{tokens:>18.1f}")
+    print("(a thought counts as one token, the end of text is not counted)")
+
+    print("\n== What each thought decodes to, beside the running values")
+    asked = test[:5]
+    decoded = decode_thoughts(model, [p.question for p in asked], top_k=2)
+    answers = model.generate([p.question for p in asked], max_length=MAX_LENGTH)
+    for problem, thoughts, answer in zip(asked, decoded, answers):
+        print(f"{problem.question}   answered {answer!r}")
+        for step, thought in zip(problem.steps, thoughts):
+            read = ", ".join(
+                f"{entry.token!r} {entry.probability:.0%}" for entry in thought
+            )
+            print(f"   running value {step}   thought decodes to {read}")
+
+    print(f"\npreset: {output / 'preset'}   plot: {output / 'stages.png'}")
+    print(
+        f"took {time.perf_counter() - start:.0f} seconds on "
+        f"{keras.config.backend()}"
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

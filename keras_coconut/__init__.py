@@ -1,0 +1,23 @@
+"""Coconut, Chain of Continuous Thought, for Keras 3."""
+
+from keras_coconut.curriculum import Curriculum
+from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
+from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.models.thought_tokens import add_thought_tokens
+from keras_coconut.problems import Problem, read_problems, write_problems
+from keras_coconut.training.curriculum_dataset import CurriculumDataset
+from keras_coconut.training.curriculum_scheduler import CurriculumScheduler
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ContinuousThoughtLM",
+    "ContinuousThoughtPreprocessor",
+    "Curriculum",
+    "CurriculumDataset",
+    "CurriculumScheduler",
+    "Problem",
+    "add_thought_tokens",
+    "read_problems",
+    "write_problems",
+]

@@ -1,0 +1,88 @@
+"""Problems of modular arithmetic, made on the spot."""
+
+import random
+
+from keras_coconut.curriculum import check_count
+from keras_coconut.problems import Problem
+
+_SYMBOLS = "+-*"
+
+
+def make_arithmetic(
+    num_problems: int,
+    *,
+    num_operations: int = 3,
+    modulus: int = 10,
+    seed: int = 0,
+) -> list[Problem]:
+    """Makes distinct problems of arithmetic modulo a number.
+
+    A problem starts with a number and applies operations to it one by one; each
+    step is the running value, the last of them the answer. As no problem
+    repeats, any way to split the list is a split without overlap.
+
+    Args:
+        num_problems: int. How many problems.
+        num_operations: int. Operations in a problem, and so its steps.
+            Defaults to `3`.
+        modulus: int, at least 2. Values run from 0 to `modulus - 1`, operands
+            from 1. Defaults to `10`.
+        seed: int. Defaults to `0`.
+
+    Returns:
+        A list of `Problem`s in random order.
+
+    Raises:
+        ValueError: If there are not so many distinct problems, or if a count
+            is negative or not whole.
+
+    Example:
+    ```python
+    problems = make_arithmetic(11_000)
+    test, train = problems[:1_000], problems[1_000:]
+    problems[0].question  # "start 3, +4, *2, -5"
+    problems[0].steps  # ("7", "4", "9")
+    ```
+    """
+    check_count("num_problems", num_problems)
+    check_count("num_operations", num_operations)
+    check_count("modulus", modulus)
+    if modulus < 2:
+        raise ValueError(
+            f"`modulus` must be at least 2. Received: modulus={modulus}"
+        )
+    operations = [
+        (symbol, operand)
+        for symbol in _SYMBOLS
+        for operand in range(1, modulus)
+    ]
+    available = modulus * len(operations) ** num_operations
+    if num_problems > available:
+        raise ValueError(
+            f"`num_problems` must be at most {available}, the number of "
+            f"distinct problems of {num_operations} operations modulo "
+            f"{modulus}. Received: num_problems={num_problems}"
+        )
+    chosen = random.Random(seed).sample(range(available), num_problems)
+    return [
+        _problem(index, operations, num_operations, modulus) for index in chosen
+    ]
+
+
+def _problem(index, operations, num_operations, modulus):
+    """Returns the problem with a number: its digits in mixed base."""
+    index, value = divmod(index, modulus)
+    question, steps = f"start {value}", []
+    for _ in range(num_operations):
+        index, number = divmod(index, len(operations))
+        symbol, operand = operations[number]
+        question += f", {symbol}{operand}"
+        if symbol == "+":
+            value += operand
+        elif symbol == "-":
+            value -= operand
+        else:
+            value *= operand
+        value %= modulus
+        steps.append(str(value))
+    return Problem(question, steps, str(value))

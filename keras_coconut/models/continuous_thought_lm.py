@@ -1,0 +1,658 @@
+"""The Coconut task model: a GPT-2 that reasons in continuous thoughts."""
+
+import keras
+import keras_hub
+import numpy as np
+from keras import ops
+
+from keras_coconut.curriculum import check_count
+from keras_coconut.models import decoder, generation, spans, varying_batches
+from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.models.thought_tokens import (
+    add_thought_tokens,
+    check_backbone,
+    has_thought_tokens,
+)
+
+# Generated when `generate` is given no `max_length`, room permitting.
+_DEFAULT_MAX_LENGTH = 128
+
+
+@keras.saving.register_keras_serializable(package="keras_coconut")
+class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
+    """A GPT-2 that reasons by feeding its last hidden state back as input.
+
+    Between the begin-of-thought token that ends a question and the
+    end-of-thought token that starts the response, the model takes no tokens:
+    thought 1 is the hidden state (after the final layer norm) at `<bot>`,
+    thought k the hidden state at thought k - 1 (Coconut, arXiv 2412.06769,
+    section 3). A call makes one pass over the question, one over each thought
+    and one over the response; every position is computed once, and gradients
+    flow through the whole chain of thoughts.
+
+    A call takes a dictionary, B rows of Q, K and R positions:
+
+    - `question_ids`, `question_mask`: int (B, Q), left-padded, the last token
+      is `<bot>`.
+    - `thought_mask`: int (B, K), 1 where the row thinks; a row's thoughts come
+      first, idle slots last. K may be 0.
+    - `response_ids`, `response_mask`: int (B, R), starts with `<eot>`,
+      right-padded.
+
+    and returns logits (B, R, V): position r predicts `response_ids[:, r + 1]`.
+
+    Args:
+        backbone: a `keras_hub.models.GPT2Backbone`.
+        preprocessor: a `keras_coconut.ContinuousThoughtPreprocessor`. If
+            `None`, inputs must be the dictionary above. Defaults to `None`.
+        num_thoughts: int. How often the model thinks when `generate` and
+            `think` are not told; a `CurriculumScheduler` sets it to the
+            thoughts of the stage it trains. Defaults to `None`.
+
+    Raises:
+        ValueError: If the backbone is not a GPT-2, or if the preprocessor's
+            vocabulary does not fit it.
+
+    Example:
+    ```python
+    # From a pretrained GPT-2; the marker tokens are added.
+    model = keras_coconut.ContinuousThoughtLM.from_preset("gpt2_base_en")
+    dataset = keras_coconut.CurriculumDataset(
+        keras_coconut.read_problems("prosqa_train.json"),
+        model.preprocessor,
+        keras_coconut.Curriculum(max_stage=6, epochs_per_stage=5),
+        batch_size=32,
+    )
+    model.fit(
+        dataset,
+        epochs=50,
+        callbacks=[keras_coconut.CurriculumScheduler(dataset)],
+    )
+    model.generate(["Every lorpus is a rorpus. ... Is Tom a lorpus or wumpus?"])
+    ```
+
+    Reference:
+     - [Hao et al., 2024](https://arxiv.org/abs/2412.06769)
+    """
+
+    preprocessor_cls = ContinuousThoughtPreprocessor
+
+    def __init__(
+        self, backbone, preprocessor=None, num_thoughts=None, **kwargs
+    ):
+        check_backbone(backbone)
+        if num_thoughts is not None:
+            check_count("num_thoughts", num_thoughts)
+        if preprocessor is not None:
+            _fit_preprocessor(preprocessor, backbone)
+
+        # === Layers ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+
+        # === Functional Model ===
+        # The inputs and layers, for saving and `summary()`; `call` is our own.
+        inputs = {
+            key: keras.Input(shape=(None,), dtype="int32", name=key)
+            for key in spans.KEYS
+        }
+        hidden = backbone(
+            {
+                "token_ids": inputs["response_ids"],
+                "padding_mask": inputs["response_mask"],
+            }
+        )
+        outputs = backbone.token_embedding(hidden, reverse=True)
+        # Past `GPT2CausalLM.__init__`, which would take the backbone's inputs.
+        super(keras_hub.models.GPT2CausalLM, self).__init__(
+            inputs=inputs, outputs=outputs, **kwargs
+        )
+
+        # === Config ===
+        self.num_thoughts = num_thoughts
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Makes the model from a preset of its own or a plain GPT-2 preset.
+
+        For a plain KerasHub GPT-2 preset the marker tokens are added to the
+        tokenizer and the token embedding is grown; new rows are copies of the
+        row of `<<`, or the mean row if the vocabulary has no `<<`. Every
+        output for old tokens stays the same.
+
+        Args:
+            preset: string. A built-in preset name, a `kaggle://` or `hf://`
+                handle, or a local folder.
+            load_weights: bool. Whether to load the weights. Defaults to
+                `True`.
+            **kwargs: Passed to the constructor; `dtype` to the backbone.
+
+        Raises:
+            ValueError: If the preset's backbone is not a GPT-2.
+
+        Example:
+        ```python
+        model = keras_coconut.ContinuousThoughtLM.from_preset(
+            "gpt2_base_en", dtype="mixed_bfloat16"
+        )
+        ```
+        """
+        tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
+        if isinstance(
+            tokenizer, keras_hub.tokenizers.GPT2Tokenizer
+        ) and has_thought_tokens(tokenizer):
+            return super().from_preset(preset, load_weights, **kwargs)
+        backbone_kwargs = {}
+        if "dtype" in kwargs:
+            backbone_kwargs["dtype"] = kwargs.pop("dtype")
+        backbone = keras_hub.models.Backbone.from_preset(
+            preset, load_weights=load_weights, **backbone_kwargs
+        )
+        check_backbone(backbone)
+        tokenizer, backbone = add_thought_tokens(tokenizer, backbone)
+        kwargs.setdefault("preprocessor", cls.preprocessor_cls(tokenizer))
+        return cls(backbone=backbone, **kwargs)
+
+    # === The latent loop ===
+
+    def call(self, inputs, training=None):
+        spans.check_keys(inputs)
+        x = _as_int(inputs, spans.KEYS)
+        _, memory, length = self._think(x, training, remember=True)
+        response_mask = x["response_mask"]
+        hidden, _ = decoder.decode_span(
+            self.backbone,
+            decoder.embed_tokens(self.backbone, x["response_ids"]),
+            length[:, None] + _positions(response_mask),
+            ops.cast(response_mask, "bool"),
+            memory,
+            training=training,
+        )
+        return decoder.logits(self.backbone, hidden)
+
+    def think(self, questions, num_thoughts=None):
+        """Returns the continuous thoughts of questions.
+
+        Args:
+            questions: a string, a list of strings, or a dictionary of
+                `question_ids`, `question_mask` and `thought_mask`.
+            num_thoughts: int, or one int for each question. Defaults to the
+                model's `num_thoughts`; not for a dictionary, whose mask says
+                it.
+
+        Returns:
+            Float tensor (B, K, D): thought k is the input of slot k. Slots in
+            which a row does not think are 0.
+
+        Example:
+        ```python
+        thoughts = model.think("1 + 2 + 3?", num_thoughts=2)  # (1, 2, D)
+        ```
+        """
+        if isinstance(questions, dict):
+            if num_thoughts is not None:
+                raise ValueError(
+                    "`num_thoughts` must be left out for a dictionary, whose "
+                    "`thought_mask` says it. "
+                    f"Received: num_thoughts={num_thoughts!r}"
+                )
+            x = questions
+            spans.check_keys(x, spans.QUESTION_KEYS)
+        else:
+            questions, counts = self._read_questions(questions, num_thoughts)
+            x = self.preprocessor.generate_preprocess(questions, counts)
+            self._check_values(x, spans.QUESTION_KEYS)
+        x = _as_int(x, spans.QUESTION_KEYS)
+        thoughts, _, _ = self._think(x, training=False, remember=False)
+        mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
+        return thoughts * mask[..., None]
+
+    def _think(self, x, training, remember):
+        """Passes over the question and the thoughts.
+
+        Args:
+            x: the question's and the thoughts' keys.
+            training: bool, whether dropout is on.
+            remember: bool. Whether spans that follow will attend to the
+                thoughts; the last thought then takes a pass too.
+
+        Returns:
+            A tuple of the thoughts (B, K, D), the `decoder.Span`s of question
+            and thoughts, and the real positions (B,) of each row so far.
+        """
+        mask = x["question_mask"]
+        thought, question = decoder.decode_span(
+            self.backbone,
+            decoder.embed_tokens(self.backbone, x["question_ids"]),
+            _positions(mask),
+            ops.cast(mask, "bool"),
+            outputs="last",
+            training=training,
+        )
+        length = ops.sum(mask, axis=1)
+        thought_mask = x["thought_mask"]
+        slots = thought_mask.shape[1]
+        # An idle slot repeats the last position; no other position sees it.
+        positions = ops.maximum(
+            length[:, None] + ops.cumsum(thought_mask, axis=1) - 1, 0
+        )
+        thoughts, memory, past = [], [question], None
+        for slot in range(slots):
+            thoughts.append(thought)
+            last = slot == slots - 1
+            if last and not remember:
+                break
+            here = slice(slot, slot + 1)
+            thought, span = decoder.decode_span(
+                self.backbone,
+                thought,
+                positions[:, here],
+                ops.cast(thought_mask[:, here], "bool"),
+                memory,
+                outputs="none" if last else "last",
+                training=training,
+            )
+            past = span if past is None else decoder.join_spans(past, span)
+            memory = [question, past]
+        if thoughts:
+            thoughts = ops.concatenate(thoughts, axis=1)
+        else:
+            thoughts = ops.zeros_like(thought[:, :0])
+        return thoughts, memory, length + ops.sum(thought_mask, axis=1)
+
+    # === Training ===
+
+    def compile(
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        weighted_metrics="auto",
+        sampler="greedy",
+        **kwargs,
+    ):
+        """Configures training and generation.
+
+        Args:
+            optimizer: `"auto"`, an optimizer name, or a `keras.Optimizer`.
+                `"auto"` is that of the paper's recipes: AdamW with learning
+                rate 1e-4 and weight decay 0.01.
+            loss: `"auto"`, a loss name, or a `keras.losses.Loss`. `"auto"` is
+                the cross entropy averaged over the batch's labelled positions.
+            weighted_metrics: `"auto"`, or a list of metrics. `"auto"` is the
+                accuracy of single tokens.
+            sampler: A sampler name, or a `keras_hub.samplers.Sampler`, for
+                `generate`. Defaults to `"greedy"`.
+            **kwargs: See `keras.Model.compile`.
+        """
+        if optimizer == "auto":
+            optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
+        if loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            )
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            weighted_metrics=weighted_metrics,
+            sampler=sampler,
+            **kwargs,
+        )
+
+    def fit(self, x=None, y=None, **kwargs):
+        """Trains the model; see `keras.Model.fit`.
+
+        Args:
+            x: a `CurriculumDataset`; or a dictionary of arrays with the keys
+                of the call contract; or anything else that `keras.Model.fit`
+                takes and that yields such dictionaries, alone or as `(x, y)`
+                or `(x, y, sample_weight)`. Labels and loss weights that are
+                not given follow from `response_ids` and `response_mask`.
+            y: int array (B, R). Optional.
+            **kwargs: See `keras.Model.fit`.
+
+        Raises:
+            ValueError: If an array cannot be read: wrong keys or shapes, ids
+                outside the vocabulary, masks with holes, rows that are too
+                long. For a dataset, its first batch is looked at.
+        """
+        self._check_data(x)
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            self._check_data(
+                validation[0] if isinstance(validation, tuple) else validation
+            )
+        if isinstance(x, varying_batches.VaryingBatches):
+            if kwargs.get("steps_per_epoch") is not None:
+                raise ValueError(
+                    "`steps_per_epoch` must be given to the dataset, which "
+                    "orders its own batches, and not to `fit`. Received: "
+                    f"steps_per_epoch={kwargs['steps_per_epoch']}"
+                )
+            x.check_callbacks(kwargs.get("callbacks"))
+            x, kwargs["shuffle"] = varying_batches.adapt(x), False
+        if isinstance(validation, varying_batches.VaryingBatches):
+            kwargs["validation_data"] = varying_batches.adapt(validation)
+        # Past KerasHub's `fit`, which refuses datasets of one's own.
+        return keras.Model.fit(self, x, y, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Returns the loss and metrics; takes what `fit` takes."""
+        if not kwargs.get("_use_cached_eval_dataset", False):
+            self._check_data(x)
+            if isinstance(x, varying_batches.VaryingBatches):
+                x = varying_batches.adapt(x)
+        return keras.Model.evaluate(self, x, y, **kwargs)
+
+    def predict(self, x, **kwargs):
+        """Returns logits as a NumPy array; takes what `fit` takes."""
+        self._check_data(x)
+        if isinstance(x, varying_batches.VaryingBatches):
+            x = varying_batches.adapt(x)
+        return keras.Model.predict(self, x, **kwargs)
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        # `CurriculumDataset` preprocesses; batches arrive as they should be.
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        y, sample_weight = _labels(x, y, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        y, sample_weight = _labels(x, y, sample_weight)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def make_train_function(self, force=False):
+        make = super().make_train_function
+        varying_batches.make_step(self, "train_function", make, force)
+
+    def make_test_function(self, force=False):
+        make = super().make_test_function
+        varying_batches.make_step(self, "test_function", make, force)
+
+    def make_predict_function(self, force=False):
+        make = super().make_predict_function
+        varying_batches.make_step(self, "predict_function", make, force)
+        return self.predict_function
+
+    # === Generation ===
+
+    def generate(
+        self,
+        questions,
+        max_length=None,
+        num_thoughts=None,
+        stop_token_ids="auto",
+        batch_size=32,
+        verbose=0,
+    ):
+        """Answers questions: thinks, then writes the response.
+
+        Questions of like length share a batch, whatever their order, and a row
+        in a batch gets the same tokens as alone. A row ends at its own stop
+        token. Sampling is that of `compile(sampler=...)`, greedy by default.
+
+        Args:
+            questions: a string or a list of strings. Without a preprocessor, a
+                dictionary of the call contract's keys, whose `response_ids`
+                (B, 1) hold the end-of-thought token.
+            max_length: int. The most tokens of a response, end of text
+                included. Defaults to 128, or the room that the backbone's
+                maximum length leaves a row, if that is less.
+            num_thoughts: int, or one int for each question; 0 is allowed.
+                Defaults to the model's `num_thoughts`. Not for a dictionary,
+                whose `thought_mask` says it.
+            stop_token_ids: `"auto"`, `None` or a tuple of ints. `"auto"` is
+                the end of text; `None` never stops. Defaults to `"auto"`.
+            batch_size: int. Questions answered at once. Defaults to `32`.
+            verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
+
+        Returns:
+            The response as a string, or a list of them; for a dictionary, a
+            dictionary of `response_ids` and `response_mask`, which begin with
+            the end-of-thought token and end with the stop token.
+
+        Raises:
+            ValueError: If a count is negative or not whole, or if question,
+                thoughts and `max_length` do not fit the backbone's maximum
+                length; names the question.
+
+        Example:
+        ```python
+        model.generate("1 + 2 + 3?", num_thoughts=2)
+        # One without thoughts, one with three.
+        model.generate(["1 + 2?", "4 + 5 + 6?"], num_thoughts=[0, 3])
+        ```
+        """
+        if isinstance(questions, dict):
+            return self._generate_from_ids(
+                questions, max_length, num_thoughts, stop_token_ids
+            )
+        tokens = self.generate_tokens(
+            questions,
+            max_length,
+            num_thoughts,
+            stop_token_ids,
+            batch_size,
+            verbose,
+        )
+        responses = self.preprocessor.generate_postprocess(tokens)
+        return responses[0] if isinstance(questions, str) else responses
+
+    def generate_tokens(
+        self,
+        questions,
+        max_length=None,
+        num_thoughts=None,
+        stop_token_ids="auto",
+        batch_size=32,
+        verbose=0,
+    ):
+        """Returns a list of the token ids of each response.
+
+        As `generate`, for a string or a list of strings. A response ends with
+        its stop token, if it came to one.
+        """
+        check_count("batch_size", batch_size, least=1)
+        texts, counts = self._read_questions(questions, num_thoughts)
+        ids = self.preprocessor.tokenize_questions(texts)
+        lengths = [len(row) + count for row, count in zip(ids, counts)]
+        limits = self._response_limits(lengths, max_length, texts)
+        stop_token_ids = self._stop_token_ids(stop_token_ids)
+        progress = keras.utils.Progbar(len(texts), verbose=verbose)
+        responses = [None] * len(texts)
+        for rows, x in generation.plan_batches(ids, counts, batch_size):
+            self._check_values(x, spans.QUESTION_KEYS)
+            x = generation.add_response_room(
+                x, self.preprocessor.end_of_thought_id, max(limits)
+            )
+            generated = self._generate_batch(
+                x, stop_token_ids, [limits[row] for row in rows]
+            )
+            for row, response in zip(rows, generated):
+                responses[row] = response
+            progress.add(len(rows))
+        return responses
+
+    def generate_step(self, inputs, stop_token_ids=None):
+        """Generates one batch; compiled on JAX and TensorFlow."""
+        return generation.respond(
+            self, _as_int(inputs, spans.KEYS), stop_token_ids
+        )
+
+    def _generate_from_ids(self, x, max_length, num_thoughts, stop_token_ids):
+        if num_thoughts is not None:
+            raise ValueError(
+                "`num_thoughts` must be left out for a dictionary, whose "
+                f"`thought_mask` says it. Received: {num_thoughts!r}"
+            )
+        keys = (*spans.QUESTION_KEYS, "response_ids")
+        spans.check_keys(x, keys)
+        x = {key: _to_numpy(x[key]) for key in keys}
+        first = x.pop("response_ids")
+        if first.shape[1] != 1:
+            raise ValueError(
+                "`response_ids` must hold the end-of-thought token alone, "
+                f"(batch, 1). Received: shape={first.shape}"
+            )
+        self._check_values(x, spans.QUESTION_KEYS)
+        lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
+        limits = self._response_limits(lengths, max_length)
+        x = generation.add_response_room(x, first[:, 0], max(limits))
+        generated = self._generate_batch(
+            x, self._stop_token_ids(stop_token_ids), limits
+        )
+        return spans.pack_responses(
+            [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
+        )
+
+    def _generate_batch(self, x, stop_token_ids, limits):
+        """Returns the tokens of each row that has a limit, up to its end."""
+        generate = self.make_generate_function()
+        ids = _to_numpy(generate(x, stop_token_ids=stop_token_ids))
+        return generation.cut(ids[:, 1:], stop_token_ids, limits)
+
+    def _response_limits(self, lengths, max_length, texts=None):
+        """Returns the most tokens of each response."""
+        if max_length is not None:
+            check_count("max_length", max_length, least=1)
+        limits = []
+        for row, length in enumerate(lengths):
+            room = self.backbone.max_sequence_length - int(length) - 1
+            wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)
+            if wanted > room:
+                name = f" ({texts[row][:60]!r}...)" if texts else ""
+                raise ValueError(
+                    "question, thoughts and `max_length` must fit the "
+                    "backbone's maximum length of "
+                    f"{self.backbone.max_sequence_length} positions. Received: "
+                    f"row {row}{name} with {length} positions of question and "
+                    f"thoughts, 1 of the end-of-thought token and {wanted} of "
+                    "the response"
+                )
+            limits.append(wanted)
+        return limits
+
+    def _stop_token_ids(self, stop_token_ids):
+        if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
+            if self.preprocessor is None:
+                raise ValueError(
+                    "`stop_token_ids` must be `None` or a tuple of token ids "
+                    "for a model without a preprocessor. Received: 'auto'"
+                )
+            return (self.preprocessor.tokenizer.end_token_id,)
+        return None if stop_token_ids is None else tuple(stop_token_ids)
+
+    def _read_questions(self, questions, num_thoughts):
+        """Returns a list of strings and one count for each of them."""
+        if self.preprocessor is None:
+            raise ValueError(
+                "`questions` must be a dictionary of token ids for a model "
+                f"without a preprocessor. Received: {type(questions).__name__}"
+            )
+        texts = [questions] if isinstance(questions, str) else list(questions)
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise ValueError(
+                "`questions` must be a string or a list of strings, at least "
+                f"one. Received: {questions!r}"
+            )
+        if num_thoughts is None:
+            num_thoughts = self.num_thoughts
+        if num_thoughts is None:
+            raise ValueError(
+                "`num_thoughts` must be given: this model has not been told "
+                "how often to think, as a `CurriculumScheduler` does. "
+                "Received: num_thoughts=None"
+            )
+        counts = spans.per_row_counts("num_thoughts", num_thoughts, len(texts))
+        return texts, counts
+
+    # === Saving ===
+
+    def get_config(self):
+        return {**super().get_config(), "num_thoughts": self.num_thoughts}
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["sampler"] = keras_hub.samplers.serialize(self.sampler)
+        return config
+
+    def compile_from_config(self, config):
+        config = dict(config)
+        sampler = keras_hub.samplers.deserialize(config.pop("sampler"))
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(sampler=sampler, **config)
+        # So that a `.keras` file finds the variables of its optimizer state.
+        self.optimizer.build(self.trainable_variables)
+
+    # === Checks ===
+
+    def _check_data(self, x):
+        """Raises a `ValueError` for data that the model cannot read."""
+        if isinstance(x, varying_batches.VaryingBatches):
+            return  # Checked when it was made.
+        if isinstance(x, keras.utils.PyDataset):
+            x = x[0]
+        elif hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):
+            x = next(x.as_numpy_iterator(), None)
+        elif not isinstance(x, (dict, tuple, list)) and not ops.is_tensor(x):
+            if not isinstance(x, np.ndarray):
+                return  # An iterator: looking at it would take from it.
+        if isinstance(x, tuple):
+            x = x[0]
+        self._check_values(x)
+
+    def _check_values(self, x, keys=spans.KEYS):
+        spans.check_keys(x, keys)
+        spans.check_values(
+            {key: _to_numpy(x[key]) for key in keys},
+            self.backbone.vocabulary_size,
+            self.backbone.max_sequence_length,
+            keys,
+        )
+
+
+def _as_int(x, keys):
+    return {
+        key: ops.cast(ops.convert_to_tensor(x[key]), "int32") for key in keys
+    }
+
+
+def _positions(mask):
+    """Returns the positions (B, length) among a row's real tokens."""
+    return ops.maximum(ops.cumsum(mask, axis=1) - 1, 0)
+
+
+def _labels(x, y, sample_weight):
+    """Returns labels and weights: those given, else those of the batch."""
+    if y is not None:
+        return y, sample_weight
+    labels, weights = spans.targets(x)
+    return labels, weights if sample_weight is None else sample_weight
+
+
+def _to_numpy(values):
+    return np.asarray(
+        ops.convert_to_numpy(values) if ops.is_tensor(values) else values
+    )
+
+
+def _fit_preprocessor(preprocessor, backbone):
+    """Makes a preprocessor respect its backbone's sizes, or raises."""
+    vocabulary = preprocessor.tokenizer.vocabulary
+    if vocabulary is not None:  # None while a saved model is being loaded.
+        largest = max(vocabulary.values())
+        if largest >= backbone.vocabulary_size:
+            raise ValueError(
+                "`backbone` must have an embedding for every token of the "
+                f"preprocessor's vocabulary, whose largest id is {largest}; "
+                "`keras_coconut.add_thought_tokens` grows it. Received: "
+                f"vocabulary_size={backbone.vocabulary_size}"
+            )
+    preprocessor.sequence_length = min(
+        preprocessor.sequence_length, backbone.max_sequence_length
+    )

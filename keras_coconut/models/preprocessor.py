@@ -1,0 +1,225 @@
+"""Strings to spans, and generated ids back to strings."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import keras_hub
+
+from keras_coconut.curriculum import Layout
+from keras_coconut.models import spans
+from keras_coconut.models.thought_tokens import (
+    BEGIN_OF_THOUGHT,
+    END_OF_THOUGHT,
+    check_thought_tokens,
+)
+from keras_coconut.problems import Problem
+
+
+class TokenizedProblem(NamedTuple):
+    """The token ids of a problem's parts, in the published text layout."""
+
+    question: list[int]  # question, newline, <bot>
+    steps: list[list[int]]  # each step and its newline
+    answer: list[int]  # "### ", answer, end of text
+
+    def response_length(self, hidden_steps: int) -> int:
+        """The tokens of the response that hides so many steps, with <eot>."""
+        shown = self.steps[hidden_steps:]
+        return 1 + sum(len(step) for step in shown) + len(self.answer)
+
+
+@keras.saving.register_keras_serializable(package="keras_coconut")
+class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
+    """Turns problems into the three spans, and generated ids into text.
+
+    The text is laid out as in the published code: the question and a newline,
+    `<bot>`, the thoughts, `<eot>`, each remaining step and a newline, `### `
+    and the answer, end of text. Each part is tokenized by itself. Everything
+    here is Python and NumPy; TensorFlow is not needed.
+
+    Args:
+        tokenizer: a `keras_hub.tokenizers.GPT2Tokenizer` with the marker
+            tokens; see `keras_coconut.add_thought_tokens`.
+        sequence_length: int. The most positions that question, thoughts and
+            response of a problem may take together. A `ContinuousThoughtLM`
+            lowers it to its backbone's maximum. Defaults to `1024`.
+
+    Call arguments:
+        x: a `Problem`, or a list of them.
+        hidden_steps: int, or one int for each problem. How many steps are left
+            out, from the front. Defaults to `0`.
+        num_thoughts: int, or one int for each problem. Defaults to `0`.
+
+    Returns:
+        A tuple `(x, y, sample_weight)`: the five keys of the call contract,
+        labels (B, R), and weights (B, R) that are 1 where a loss is taken.
+
+    Raises:
+        ValueError: If the tokenizer lacks the marker tokens, if a count is
+            negative or not whole, or if a problem does not fit.
+
+    Example:
+    ```python
+    preprocessor = keras_coconut.ContinuousThoughtPreprocessor(tokenizer)
+    problem = keras_coconut.Problem("1 + 2 + 3?", ["1 + 2 = 3"], "6")
+    # The first step replaced by two thoughts.
+    x, y, sample_weight = preprocessor(problem, hidden_steps=1, num_thoughts=2)
+    ```
+    """
+
+    def __init__(self, tokenizer, sequence_length=1024, **kwargs):
+        # The published layout leaves no choice of start and end tokens.
+        kwargs.pop("add_start_token", None)
+        kwargs.pop("add_end_token", None)
+        super().__init__(tokenizer, sequence_length=sequence_length, **kwargs)
+        # While a preset loads, the vocabulary arrives after the constructor.
+        if tokenizer.vocabulary is not None:
+            check_thought_tokens(tokenizer)
+
+    def load_preset_assets(self, preset):
+        super().load_preset_assets(preset)
+        check_thought_tokens(self.tokenizer)
+
+    @property
+    def begin_of_thought_id(self) -> int:
+        """The token that ends every question and starts the latent mode."""
+        return self.tokenizer.token_to_id(BEGIN_OF_THOUGHT)
+
+    @property
+    def end_of_thought_id(self) -> int:
+        """The token that ends the latent mode and starts every response."""
+        return self.tokenizer.token_to_id(END_OF_THOUGHT)
+
+    def call(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        hidden_steps=0,
+        num_thoughts=0,
+    ):
+        problems = [x] if isinstance(x, Problem) else list(x)
+        for problem in problems:
+            if not isinstance(problem, Problem):
+                raise ValueError(
+                    "`x` must be a `keras_coconut.Problem` or a list of them. "
+                    f"Received: {problem!r}"
+                )
+        rows = len(problems)
+        hidden_steps = spans.per_row_counts("hidden_steps", hidden_steps, rows)
+        num_thoughts = spans.per_row_counts("num_thoughts", num_thoughts, rows)
+        tokenized = self.tokenize_problems(problems)
+        layouts = list(map(Layout, hidden_steps, num_thoughts))
+        for problem, layout in zip(tokenized, layouts):
+            self.check_length(problem, layout)
+        return self.pack(tokenized, layouts)
+
+    def tokenize_problems(
+        self, problems: Sequence[Problem]
+    ) -> list[TokenizedProblem]:
+        """Returns the token ids of each problem's parts."""
+        questions = self.tokenize_questions([p.question for p in problems])
+        steps = self._tokenize(
+            [step + "\n" for problem in problems for step in problem.steps]
+        )
+        answers = self._tokenize([f"### {p.answer}" for p in problems])
+        end = [self.tokenizer.end_token_id]
+        tokenized, start = [], 0
+        for problem, question, answer in zip(problems, questions, answers):
+            stop = start + len(problem.steps)
+            tokenized.append(
+                TokenizedProblem(question, steps[start:stop], answer + end)
+            )
+            start = stop
+        return tokenized
+
+    def tokenize_questions(self, questions: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of each question, `<bot>` at the end."""
+        begin = [self.begin_of_thought_id]
+        return [
+            ids + begin for ids in self._tokenize([q + "\n" for q in questions])
+        ]
+
+    def pack(
+        self,
+        problems: Sequence[TokenizedProblem],
+        layouts: Sequence[Layout],
+        question_length: int | None = None,
+        slots: int | None = None,
+        response_length: int | None = None,
+    ):
+        """Returns `(x, y, sample_weight)` for problems under given layouts.
+
+        The lengths `Q`, `K` and `R` are those of the longest row if `None`.
+        """
+        responses = [
+            [self.end_of_thought_id]
+            + sum(problem.steps[layout.hidden_steps :], [])
+            + problem.answer
+            for problem, layout in zip(problems, layouts)
+        ]
+        x = spans.pack_questions(
+            [problem.question for problem in problems],
+            [layout.num_thoughts for layout in layouts],
+            question_length,
+            slots,
+        )
+        x.update(spans.pack_responses(responses, response_length))
+        return x, *spans.targets(x)
+
+    def length(self, problem: TokenizedProblem, layout: Layout) -> int:
+        """Returns how many positions a problem takes under a layout."""
+        return (
+            len(problem.question)
+            + layout.num_thoughts
+            + problem.response_length(layout.hidden_steps)
+        )
+
+    def check_length(self, problem: TokenizedProblem, layout: Layout) -> None:
+        """Raises a `ValueError` for a problem longer than `sequence_length`."""
+        length = self.length(problem, layout)
+        if length > self.sequence_length:
+            text = self.tokenizer.detokenize(problem.question[:12])
+            raise ValueError(
+                "question, thoughts and response must fit into "
+                f"{self.sequence_length} positions. Received: the problem "
+                f"{text!r}... with {length} ({len(problem.question)} of the "
+                f"question, {layout.num_thoughts} thoughts, "
+                f"{problem.response_length(layout.hidden_steps)} of the "
+                "response)"
+            )
+
+    def generate_preprocess(self, x, num_thoughts=0):
+        """Turns question strings into the question's and thoughts' keys."""
+        questions = [x] if isinstance(x, str) else list(x)
+        counts = spans.per_row_counts(
+            "num_thoughts", num_thoughts, len(questions)
+        )
+        return spans.pack_questions(self.tokenize_questions(questions), counts)
+
+    def generate_postprocess(self, x) -> list[str]:
+        """Turns generated token ids into strings.
+
+        Args:
+            x: a list with the ids of each response.
+
+        Returns:
+            A list of strings: the steps and the answer as the model wrote
+            them, without the markers and the end of text.
+        """
+        special = {
+            self.begin_of_thought_id,
+            self.end_of_thought_id,
+            self.tokenizer.end_token_id,
+        }
+        rows = [[int(i) for i in ids if int(i) not in special] for ids in x]
+        return [self.tokenizer.detokenize(row) if row else "" for row in rows]
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts) if texts else []
+
+    def get_config(self):
+        config = super().get_config()
+        del config["add_start_token"], config["add_end_token"]
+        return config

@@ -1,0 +1,125 @@
+"""The callback that moves the stage inside one `fit()`."""
+
+import warnings
+from typing import Literal
+
+import keras
+
+from keras_coconut.training.curriculum_dataset import CurriculumDataset
+
+
+class CurriculumScheduler(keras.callbacks.Callback):
+    """Moves a `CurriculumDataset` from stage to stage during one `fit()`.
+
+    At the start of an epoch it sets the dataset's stage and the model's
+    `num_thoughts`, and resets the optimizer where the stage changes. The stage
+    follows from the epoch alone, so a run taken up again with
+    `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it was.
+    `stage` and `thoughts` stand in the progress bar and in `History`.
+
+    Args:
+        dataset: the `CurriculumDataset` that `fit` trains on.
+        validation_dataset: a `CurriculumDataset` that follows the same stages,
+            given to `fit` as `validation_data`. Optional.
+        reset_optimizer: when the optimizer starts anew: `"stage"`, at each
+            change of the stage; `"epoch"`, at each epoch, as the published
+            code does; or `"never"`. The learning rate stays as it is, and a
+            schedule starts from its beginning. Defaults to `"stage"`.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+
+    Example:
+    ```python
+    model.fit(
+        dataset,
+        epochs=dataset.curriculum.num_epochs,
+        callbacks=[keras_coconut.CurriculumScheduler(dataset)],
+    )
+    ```
+    """
+
+    # Only adds to the logs after a batch: no need to wait for the device.
+    async_safe = True
+
+    def __init__(
+        self,
+        dataset: CurriculumDataset,
+        validation_dataset: CurriculumDataset | None = None,
+        reset_optimizer: Literal["stage", "epoch", "never"] = "stage",
+    ):
+        super().__init__()
+        for name, value in (
+            ("dataset", dataset),
+            ("validation_dataset", validation_dataset),
+        ):
+            if name == "validation_dataset" and value is None:
+                continue
+            if not isinstance(value, CurriculumDataset):
+                raise ValueError(
+                    f"`{name}` must be a `keras_coconut.CurriculumDataset`. "
+                    f"Received: {type(value).__name__}"
+                )
+        if reset_optimizer not in ("stage", "epoch", "never"):
+            raise ValueError(
+                '`reset_optimizer` must be "stage", "epoch" or "never". '
+                f"Received: reset_optimizer={reset_optimizer!r}"
+            )
+        self.dataset = dataset
+        self.validation_dataset = validation_dataset
+        self.reset_optimizer = reset_optimizer
+
+    @property
+    def curriculum(self):
+        """The `Curriculum` of the dataset."""
+        return self.dataset.curriculum
+
+    def on_train_begin(self, logs=None):
+        epochs = (self.params or {}).get("epochs")
+        needed = self.curriculum.first_epoch(self.curriculum.last_stage) + 1
+        if epochs is not None and epochs < needed:
+            warnings.warn(
+                f"`epochs` must be at least {needed} for the curriculum to "
+                f"reach its last stage, {self.curriculum.last_stage}. "
+                f"Received: epochs={epochs}, which ends in stage "
+                f"{self.curriculum.stage(max(epochs - 1, 0))}.",
+                stacklevel=2,
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.dataset.set_epoch(epoch)
+        if self.validation_dataset is not None:
+            self.validation_dataset.set_epoch(epoch)
+        self.model.num_thoughts = self.dataset.num_thoughts
+        if epoch > 0 and (
+            self.reset_optimizer == "epoch"
+            or (self.reset_optimizer == "stage" and self._begins_stage(epoch))
+        ):
+            restart_optimizer(self.model.optimizer, self.model)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._log_stage(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._log_stage(logs)
+
+    def _begins_stage(self, epoch):
+        stage = self.curriculum.stage
+        return stage(epoch) != stage(epoch - 1)
+
+    def _log_stage(self, logs):
+        if logs is not None:
+            logs["stage"] = self.dataset.stage
+            logs["thoughts"] = self.dataset.num_thoughts
+
+
+def restart_optimizer(optimizer, model) -> None:
+    """Gives an optimizer the state of a new one; keeps its learning rate."""
+    if not optimizer.built:
+        return
+    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh.build(model.trainable_variables)
+    for variable, start in zip(
+        optimizer.variables, fresh.variables, strict=True
+    ):
+        variable.assign(start)

@@ -1,0 +1,306 @@
+"""Training: what `fit` takes, and the ways to run it."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+
+import keras_coconut
+
+BACKEND = keras.config.backend()
+
+
+@pytest.fixture
+def batches(text_model):
+    """Two batches of four rows, two thoughts each."""
+    x, y, weights = text_model.preprocessor(
+        tiny.problems()[:8], num_thoughts=2, hidden_steps=1
+    )
+    return x, y, weights
+
+
+def losses(model, *args, epochs=3, **kwargs):
+    model.compile(keras.optimizers.AdamW(1e-2))
+    kwargs.setdefault("shuffle", False)
+    return model.fit(*args, epochs=epochs, verbose=0, **kwargs).history["loss"]
+
+
+def test_labels_follow_from_the_inputs(batches):
+    x, y, weights = batches
+    given = losses(tiny.text_model(), x, y, sample_weight=weights, batch_size=4)
+    derived = losses(tiny.text_model(), x, batch_size=4)
+    np.testing.assert_allclose(given, derived, atol=1e-6)
+    assert derived[-1] < derived[0]
+
+
+def test_tf_data(batches):
+    tf = pytest.importorskip("tensorflow")
+    x, y, weights = batches
+    expected = losses(tiny.text_model(), x, batch_size=4)
+    for data in (x, (x, y, weights)):
+        dataset = tf.data.Dataset.from_tensor_slices(data).batch(4)
+        found = losses(tiny.text_model(), dataset)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_tf_data_of_unknown_shapes(batches):
+    """Lengths that differ from batch to batch, which no trace could know."""
+    tf = pytest.importorskip("tensorflow")
+    model = tiny.text_model()
+    problems = tiny.problems()
+    made = [
+        model.preprocessor(problems[:4], num_thoughts=thoughts)
+        for thoughts in (0, 1, 2, 1)
+    ]
+    spec = {key: tf.TensorSpec((None, None), tf.int32) for key in made[0][0]}
+    dataset = tf.data.Dataset.from_generator(
+        lambda: (x for x, _, _ in made), output_signature=spec
+    ).apply(tf.data.experimental.assert_cardinality(len(made)))
+    losses(model, dataset, epochs=1)
+    by_hand = tiny.text_model()
+    by_hand.compile(keras.optimizers.AdamW(1e-2))
+    for x, y, weights in made:
+        by_hand.train_on_batch(x, y, weights)
+    for mine, theirs in zip(model.weights, by_hand.weights):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), atol=1e-4
+        )
+
+
+def test_a_torch_data_loader(batches):
+    torch = pytest.importorskip("torch")
+    x, _, _ = batches
+    rows = [{key: value[row] for key, value in x.items()} for row in range(8)]
+    loader = torch.utils.data.DataLoader(rows, batch_size=4)
+    found = losses(tiny.text_model(), loader)
+    expected = losses(tiny.text_model(), x, batch_size=4)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_evaluate_and_predict(text_model, batches):
+    x, y, weights = batches
+    logits = ops.convert_to_numpy(text_model(x)).astype("float64")
+    logits -= logits.max(-1, keepdims=True)
+    chances = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    picked = np.take_along_axis(chances, y[..., None], -1)[..., 0]
+    expected = -(picked * weights).sum() / weights.sum()
+    loss = text_model.evaluate(x, verbose=0, batch_size=8, return_dict=True)
+    np.testing.assert_allclose(loss["loss"], expected, atol=1e-5)
+    predicted = text_model.predict(x, batch_size=3, verbose=0)
+    np.testing.assert_allclose(
+        predicted, ops.convert_to_numpy(text_model(x)), atol=1e-5
+    )
+
+
+def test_validation(batches):
+    x, _, _ = batches
+    model = tiny.text_model()
+    model.compile(keras.optimizers.AdamW(1e-2))
+    history = model.fit(
+        x, validation_data=(x,), epochs=2, batch_size=8, verbose=0
+    ).history
+    # After an epoch of one step, validation sees what the next step starts at.
+    np.testing.assert_allclose(
+        history["val_loss"][0], history["loss"][1], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_jit_compile(batches, jit_compile):
+    if BACKEND == "torch" and jit_compile:
+        pytest.skip("torch.compile takes minutes and is not promised")
+    x, _, _ = batches
+    model = tiny.text_model()
+    model.compile(keras.optimizers.AdamW(1e-2), jit_compile=jit_compile)
+    found = model.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
+    eager = tiny.text_model()
+    eager.compile(keras.optimizers.AdamW(1e-2), run_eagerly=True)
+    expected = eager.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
+    np.testing.assert_allclose(
+        found.history["loss"], expected.history["loss"], atol=1e-4
+    )
+
+
+def test_steps_per_execution(batches):
+    x, _, _ = batches
+    model, by_ones = tiny.text_model(), tiny.text_model()
+    model.compile(keras.optimizers.AdamW(1e-2), steps_per_execution=2)
+    if BACKEND == "torch":
+        with pytest.raises(ValueError, match="1 with the PyTorch backend"):
+            model.fit(x, batch_size=4, verbose=0)
+        return
+    model.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
+    losses(by_ones, x, batch_size=4)
+    assert int(model.optimizer.iterations) == 6
+    for mine, theirs in zip(model.weights, by_ones.weights):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), atol=1e-4
+        )
+
+
+def test_gradient_accumulation(batches):
+    x, y, weights = batches
+    model = tiny.text_model()
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    model.fit(x, batch_size=4, epochs=1, shuffle=False, verbose=0)
+    # By hand: the mean of the two batches' gradients, applied once.
+    expected = tiny.text_model()
+    halves = []
+    for rows in (slice(0, 4), slice(4, 8)):
+        half = {
+            key: ops.convert_to_tensor(value[rows]) for key, value in x.items()
+        }
+        halves.append(
+            tiny.gradients(
+                expected,
+                half,
+                ops.convert_to_tensor(y[rows]),
+                ops.convert_to_tensor(weights[rows]),
+                expected.trainable_variables,
+            )
+        )
+    for after, before, *pair in zip(
+        model.trainable_variables, expected.trainable_variables, *halves
+    ):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(after),
+            ops.convert_to_numpy(before) - 0.05 * sum(pair),
+            atol=1e-5,
+        )
+
+
+def test_dropout(batches):
+    """Random while training, absent otherwise, and it trains."""
+    x, _, _ = batches
+    model = tiny.text_model(dropout=0.3)
+    first, second = (
+        ops.convert_to_numpy(model(x, training=True)) for _ in range(2)
+    )
+    assert np.abs(first - second).max() > 1e-2
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model(x)),
+        ops.convert_to_numpy(tiny.text_model()(x)),
+        atol=1e-5,
+    )
+    found = losses(model, x, epochs=20, batch_size=8)
+    assert np.isfinite(found).all() and found[-1] < 0.7 * found[0]
+
+
+def test_mixed_bfloat16(batches):
+    x, _, _ = batches
+    model = tiny.text_model(dtype="mixed_bfloat16")
+    logits = model.predict(x, verbose=0)
+    expected = tiny.text_model().predict(x, verbose=0)
+    # bfloat16 keeps 8 bits: differences of a few hundredths of the range.
+    assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
+    found = losses(model, x, epochs=10, batch_size=8)
+    assert np.isfinite(found).all() and found[-1] < 0.7 * found[0]
+    assert model.generate("start 3, +4", max_length=4, num_thoughts=2)
+
+
+def test_lora(batches):
+    x, _, _ = batches
+    model = tiny.text_model()
+    model.backbone.enable_lora(2)
+    before = {v.path: ops.convert_to_numpy(v) for v in model.backbone.variables}
+    found = losses(model, x, epochs=10, batch_size=8)
+    assert found[-1] < found[0]
+    changed = {
+        v.path
+        for v in model.backbone.variables
+        if np.abs(ops.convert_to_numpy(v) - before[v.path]).max() > 0
+    }
+    assert any("lora" in path for path in changed)
+    kernels = {path for path in changed if path.endswith("query/kernel")}
+    assert not kernels
+
+
+def test_a_frozen_backbone_part(batches):
+    x, _, _ = batches
+    model = tiny.text_model()
+    model.backbone.token_embedding.trainable = False
+    before = ops.convert_to_numpy(model.backbone.token_embedding.embeddings)
+    losses(model, x, batch_size=8)
+    after = ops.convert_to_numpy(model.backbone.token_embedding.embeddings)
+    np.testing.assert_array_equal(before, after)
+
+
+def spoiled(x, key, row, column, value):
+    x = {k: v.copy() for k, v in x.items()}
+    x[key][row, column] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: spoiled(x, "question_ids", 0, -1, 999), "vocabulary.*999"),
+        (lambda x: spoiled(x, "response_ids", 0, 0, -1), "vocabulary.*-1"),
+        (lambda x: spoiled(x, "question_mask", 1, -1, 0), "no holes.*row 1"),
+        (lambda x: spoiled(x, "thought_mask", 2, 0, 0), "no holes.*row 2"),
+        (lambda x: spoiled(x, "response_mask", 3, 1, 0), "no holes.*row 3"),
+        (lambda x: spoiled(x, "thought_mask", 0, 0, 2), "0 and 1.*2"),
+        (
+            lambda x: {**x, "thought_mask": x["thought_mask"] * 0.5},
+            "whole numbers.*float",
+        ),
+        (
+            lambda x: {**x, "question_mask": x["question_mask"][:, :-1]},
+            "question_mask.*shape of `question_ids`",
+        ),
+        (
+            lambda x: {**x, "thought_mask": x["thought_mask"][:-1]},
+            "thought_mask.*batch size",
+        ),
+        (
+            lambda x: {**x, "thought_mask": x["thought_mask"][:, 0]},
+            "thought_mask.*two dimensions",
+        ),
+        (
+            lambda x: {**x, "thought_mask": np.ones((8, 60), "int32")},
+            "maximum length of 64",
+        ),
+        (
+            lambda x: {k: v for k, v in x.items() if k != "thought_mask"},
+            "with the keys",
+        ),
+        (lambda x: x["question_ids"], "dictionary with the keys"),
+        (lambda x: ["start 3, +4"], "dictionary with the keys"),
+        (
+            lambda x: {**x, "response_mask": x["response_mask"] * 0},
+            "at least one token",
+        ),
+    ],
+)
+def test_bad_arrays(text_model, batches, spoil, message):
+    before = [ops.convert_to_numpy(v) for v in text_model.weights]
+    for method in (text_model.fit, text_model.evaluate, text_model.predict):
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            method(spoil(batches[0]), verbose=0)
+    for old, new in zip(before, text_model.weights):
+        np.testing.assert_array_equal(old, ops.convert_to_numpy(new))
+
+
+def test_more_thoughts_than_slots(text_model):
+    with pytest.raises(ValueError, match="thoughts.*2 slots.*needs 3"):
+        text_model.preprocessor.pack(
+            text_model.preprocessor.tokenize_problems(tiny.problems()[:1]),
+            [keras_coconut.curriculum.Layout(0, 3)],
+            slots=2,
+        )
+
+
+def test_a_preprocessor_that_is_too_large_for_the_backbone(text_model, record):
+    with pytest.raises(ValueError, match="(?s)embedding.*vocabulary_size=61"):
+        keras_coconut.ContinuousThoughtLM(
+            tiny.parity_backbone(record), text_model.preprocessor
+        )
+
+
+@pytest.mark.parametrize("count", [-1, 1.5])
+def test_a_bad_number_of_thoughts(text_model, count):
+    with pytest.raises(ValueError, match="num_thoughts.*at least 0"):
+        keras_coconut.ContinuousThoughtLM(
+            text_model.backbone, text_model.preprocessor, num_thoughts=count
+        )

@@ -1,0 +1,124 @@
+"""A row means the same alone, in any batch, with any padding."""
+
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+
+QUESTIONS = [
+    "start 3, +4, *2, -5",
+    "start 1",
+    "start 7, -2",
+    "start 9, +9, +9, +9, +9",
+]
+COUNTS = [0, 1, 2, 3]
+
+
+def batch(model, rows, padding=0, idle=0, tail=0):
+    """Rows of QUESTIONS that think COUNTS times, with room to spare."""
+    problems = [tiny.problems()[row] for row in rows]
+    preprocessor = model.preprocessor
+    tokenized = preprocessor.tokenize_problems(problems)
+    from keras_coconut.curriculum import Layout
+
+    layouts = [Layout(0, COUNTS[row]) for row in rows]
+    x, y, weights = preprocessor.pack(
+        tokenized,
+        layouts,
+        question_length=padding + max(len(p.question) for p in tokenized),
+        slots=idle + max(COUNTS[row] for row in rows),
+        response_length=tail + max(p.response_length(0) for p in tokenized),
+    )
+    return x, y, weights
+
+
+@pytest.mark.parametrize("padding", [0, 1, 7])
+def test_logits_alone_and_together(text_model, padding):
+    together, _, _ = batch(
+        text_model, range(4), padding, idle=padding % 3, tail=padding
+    )
+    logits = ops.convert_to_numpy(text_model(together))
+    for row in range(4):
+        alone, _, _ = batch(text_model, [row])
+        expected = ops.convert_to_numpy(text_model(alone))[0]
+        length = int(alone["response_mask"].sum())
+        np.testing.assert_allclose(
+            logits[row, :length], expected[:length], atol=1e-5
+        )
+
+
+def test_a_row_equals_the_slow_obvious_version(text_model):
+    """No cache and no padding: the whole sequence again for each thought."""
+    backbone = text_model.backbone
+    for row in range(4):
+        x, _, _ = batch(text_model, [row])
+        embed = backbone.token_embedding
+        sequence = embed(ops.convert_to_tensor(x["question_ids"]))
+        for _ in range(COUNTS[row]):
+            hidden = run_embeddings(backbone, sequence)
+            sequence = ops.concatenate([sequence, hidden[:, -1:]], axis=1)
+        response = embed(ops.convert_to_tensor(x["response_ids"]))
+        hidden = run_embeddings(
+            backbone, ops.concatenate([sequence, response], axis=1)
+        )
+        expected = embed(hidden[:, sequence.shape[1] :], reverse=True)
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(text_model(x)),
+            ops.convert_to_numpy(expected),
+            atol=1e-5,
+        )
+
+
+def run_embeddings(backbone, embeddings):
+    """KerasHub's own layers over embeddings."""
+    x = embeddings + backbone.position_embedding(embeddings)
+    for layer in backbone.transformer_layers:
+        x = layer(x)
+    return backbone.layer_norm(x)
+
+
+def test_thoughts_alone_and_together(text_model):
+    together = ops.convert_to_numpy(text_model.think(QUESTIONS, COUNTS))
+    assert together.shape == (4, 3, 16)
+    for row, (question, count) in enumerate(zip(QUESTIONS, COUNTS)):
+        alone = ops.convert_to_numpy(text_model.think(question, count))
+        np.testing.assert_allclose(together[row, :count], alone[0], atol=1e-5)
+        assert not together[row, count:].any()
+
+
+def test_tokens_alone_and_together(text_model):
+    together = text_model.generate_tokens(
+        QUESTIONS, max_length=9, num_thoughts=COUNTS
+    )
+    for question, count, tokens in zip(QUESTIONS, COUNTS, together):
+        (alone,) = text_model.generate_tokens(
+            [question], max_length=9, num_thoughts=count
+        )
+        assert tokens == alone
+    in_pairs = text_model.generate_tokens(
+        QUESTIONS, max_length=9, num_thoughts=COUNTS, batch_size=3
+    )
+    assert in_pairs == together
+
+
+def test_generated_tokens_follow_the_logits(text_model):
+    """Greedy tokens are those that `call` finds most likely, one by one."""
+    text_model.num_thoughts = 2
+    (tokens,) = text_model.generate_tokens(QUESTIONS[:1], max_length=7)
+    x = text_model.preprocessor.generate_preprocess(QUESTIONS[:1], 2)
+    response = [text_model.preprocessor.end_of_thought_id]
+    for token in tokens:
+        x["response_ids"] = np.array([response], "int32")
+        x["response_mask"] = np.ones_like(x["response_ids"])
+        logits = ops.convert_to_numpy(text_model(x))
+        assert logits[0, -1].argmax() == token
+        response.append(token)
+
+
+def test_thoughts_matter(text_model):
+    """Else the tests above could pass without any thought being read."""
+    x, _, _ = batch(text_model, [3])
+    logits = ops.convert_to_numpy(text_model(x))
+    x["thought_mask"] = x["thought_mask"][:, :2]
+    fewer = ops.convert_to_numpy(text_model(x))
+    assert np.abs(logits - fewer).max() > 1e-3

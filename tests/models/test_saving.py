@@ -1,0 +1,108 @@
+"""Presets and `.keras` files."""
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+from test_thought_tokens import plain
+
+import keras_coconut
+
+
+@pytest.fixture
+def plain_preset(tmp_path):
+    """A preset as KerasHub saves its own GPT-2: no marker tokens."""
+    tokenizer, backbone = plain(with_prototype=True)
+    preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(
+        tokenizer, sequence_length=16
+    )
+    path = str(tmp_path / "plain")
+    keras_hub.models.GPT2CausalLM(backbone, preprocessor).save_to_preset(path)
+    return path, tokenizer, backbone
+
+
+def test_from_a_plain_preset(plain_preset):
+    path, tokenizer, backbone = plain_preset
+    model = keras_coconut.ContinuousThoughtLM.from_preset(path)
+    assert model.backbone.vocabulary_size == tokenizer.vocabulary_size() + 3
+    assert model.preprocessor.sequence_length == 32
+    ids = np.arange(8)[None]
+    inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.backbone(inputs)),
+        ops.convert_to_numpy(backbone(inputs)),
+        atol=1e-6,
+    )
+    assert isinstance(model.generate("ab", max_length=3, num_thoughts=1), str)
+
+
+def test_from_a_plain_preset_with_another_dtype(plain_preset):
+    model = keras_coconut.ContinuousThoughtLM.from_preset(
+        plain_preset[0], dtype="mixed_bfloat16"
+    )
+    assert model.backbone.compute_dtype == "bfloat16"
+    assert model.backbone.token_embedding.embeddings.dtype == "float32"
+
+
+def test_its_own_preset(tmp_path, text_model):
+    text_model.num_thoughts = 2
+    questions = [problem.question for problem in tiny.problems()[:5]]
+    before = text_model.generate(questions, max_length=6)
+    path = str(tmp_path / "own")
+    text_model.save_to_preset(path)
+    again = keras_coconut.ContinuousThoughtLM.from_preset(path)
+    assert again.num_thoughts == 2
+    assert again.generate(questions, max_length=6) == before
+    assert again.preprocessor.sequence_length == 64
+
+
+def test_a_preset_of_another_backbone_is_refused(tmp_path):
+    backbone = keras_hub.models.OPTBackbone(
+        vocabulary_size=8,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=32,
+    )
+    tokenizer = keras_hub.models.OPTTokenizer(
+        {"<pad>": 0, "</s>": 1, "a": 2, "b": 3, "ab": 4}, ["a b"]
+    )
+    path = str(tmp_path / "opt")
+    backbone.save_to_preset(path)
+    tokenizer.save_to_preset(path)
+    with pytest.raises(ValueError, match=r"GPT2Backbone.*OPTBackbone"):
+        keras_coconut.ContinuousThoughtLM.from_preset(path)
+
+
+def test_a_keras_file_continues_training(tmp_path, text_model):
+    text_model.compile(keras.optimizers.AdamW(1e-2), sampler="top_p")
+    x, y, weights = text_model.preprocessor(tiny.problems()[:8], num_thoughts=1)
+
+    def train(model):
+        return model.fit(
+            x, y, sample_weight=weights, epochs=3, batch_size=8, verbose=0
+        ).history["loss"]
+
+    train(text_model)
+    path = str(tmp_path / "model.keras")
+    text_model.save(path)
+    again = keras.saving.load_model(path)
+    assert isinstance(again, keras_coconut.ContinuousThoughtLM)
+    assert isinstance(again.sampler, keras_hub.samplers.TopPSampler)
+    assert int(again.optimizer.iterations) == 3
+    np.testing.assert_allclose(train(again), train(text_model), atol=1e-5)
+
+
+def test_weights(tmp_path, text_model):
+    path = str(tmp_path / "model.weights.h5")
+    text_model.save_weights(path)
+    other = tiny.text_model(seed=1)
+    question = ["start 3, +4"]
+    arguments = dict(max_length=6, num_thoughts=1)
+    expected = text_model.generate_tokens(question, **arguments)
+    assert other.generate_tokens(question, **arguments) != expected
+    other.load_weights(path)
+    assert other.generate_tokens(question, **arguments) == expected

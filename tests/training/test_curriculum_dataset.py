@@ -1,0 +1,188 @@
+"""Batches that follow the stage."""
+
+import logging
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_coconut import Curriculum, CurriculumDataset, Problem
+from keras_coconut.models import spans
+
+CURRICULUM = Curriculum(max_stage=3, thoughts_per_step=2, epochs_per_stage=1)
+
+
+@pytest.fixture
+def make(text_model):
+    def make(problems=None, curriculum=CURRICULUM, **kwargs):
+        problems = tiny.problems() if problems is None else problems
+        kwargs.setdefault("batch_size", 8)
+        return CurriculumDataset(
+            problems, text_model.preprocessor, curriculum, **kwargs
+        )
+
+    return make
+
+
+def rows(dataset):
+    """Every row of an epoch that carries a loss, as lists of ids."""
+    found = []
+    for index in range(len(dataset)):
+        x, _, weights = dataset[index]
+        for row in range(len(weights)):
+            if weights[row].any():
+                question = x["question_ids"][row][x["question_mask"][row] == 1]
+                response = x["response_ids"][row][x["response_mask"][row] == 1]
+                thoughts = int(x["thought_mask"][row].sum())
+                found.append((question.tolist(), thoughts, response.tolist()))
+    return found
+
+
+def test_each_stage_is_the_curriculums_layout(make):
+    problems = tiny.problems()
+    dataset = make(problems, shuffle=False)
+    preprocessor = dataset.preprocessor
+    for epoch in range(5):
+        dataset.set_epoch(epoch)
+        assert dataset.stage == epoch
+        expected = []
+        for problem in problems:
+            layout = CURRICULUM.layout(len(problem.steps), epoch)
+            x, _, _ = preprocessor(problem, *[None, None], *layout)
+            expected.append(
+                (
+                    x["question_ids"][0].tolist(),
+                    layout.num_thoughts,
+                    x["response_ids"][0].tolist(),
+                )
+            )
+        assert rows(dataset) == expected
+
+
+def test_an_epoch_shows_every_problem_once_in_an_order_of_its_own(make):
+    dataset = make(tiny.problems(21))
+    orders = []
+    for epoch in range(2):
+        dataset.set_epoch(epoch)
+        dataset.stage = 0
+        orders.append(rows(dataset))
+    assert len(dataset) == 3
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert len(orders[0]) == 21
+    again = make(tiny.problems(21))
+    assert rows(again) == orders[0]
+    other = make(tiny.problems(21), seed=5)
+    assert rows(other) != orders[0]
+
+
+def test_the_last_batch_is_filled_with_rows_without_loss(make):
+    dataset = make(tiny.problems(21))
+    for index in range(3):
+        x, y, weights = dataset[index]
+        assert {len(value) for value in (*x.values(), y, weights)} == {8}
+        # Nothing to stumble over in the rows that only fill up.
+        spans.check_values(x, 300, 64)
+    assert np.count_nonzero(dataset[2][2].any(axis=1)) == 5
+
+
+def test_a_problem_smaller_than_the_batch(make):
+    x, _, weights = make(tiny.problems(3), batch_size=8)[0]
+    assert len(x["question_ids"]) == 8
+    assert np.count_nonzero(weights.any(axis=1)) == 3
+
+
+def test_steps_per_epoch_goes_on_where_the_last_epoch_ended(make):
+    dataset = make(tiny.problems(21), steps_per_epoch=2, batch_size=7)
+    seen = []
+    for epoch in range(3):
+        dataset.set_epoch(epoch)
+        dataset.stage = 0
+        assert len(dataset) == 2
+        seen += rows(dataset)
+    assert len(seen) == 42
+    # Two whole passes.
+    assert sorted(seen[:21]) == sorted(seen[21:])
+    assert seen[:21] != seen[21:]
+
+
+def test_one_shape_for_each_stage(make):
+    dataset = make()
+    for epoch in range(5):
+        dataset.set_epoch(epoch)
+        shapes = {
+            tuple(value.shape for value in dataset[index][0].values())
+            for index in range(len(dataset))
+        }
+        assert len(shapes) == 1
+
+
+def test_no_slot_that_no_row_uses(make):
+    for curriculum in (
+        CURRICULUM,
+        Curriculum(3, mixing_probability=0.5),
+        Curriculum(3, pad_latent_to_max=False),
+    ):
+        dataset = make(curriculum=curriculum, batch_size=3)
+        for epoch in range(5):
+            dataset.set_epoch(epoch)
+            for index in range(len(dataset)):
+                mask = dataset[index][0]["thought_mask"]
+                assert mask.shape[1] == mask.sum(axis=1).max()
+
+
+def test_mixing_shows_other_stages(make):
+    dataset = make(curriculum=Curriculum(3, mixing_probability=0.5))
+    dataset.set_epoch(2)
+    counts = {thoughts for _, thoughts, _ in rows(dataset)}
+    assert {0, 1, 2} <= counts
+    assert rows(dataset) == rows(dataset)
+
+
+def long_problem():
+    return Problem("start 3" + ", +4" * 30, ["7"], "7")
+
+
+def test_too_long(make, caplog):
+    problems = [*tiny.problems(4), long_problem()]
+    with pytest.raises(ValueError, match=r"problems\[4\].*64 positions.*with"):
+        make(problems)
+    with caplog.at_level(logging.WARNING, "keras_coconut"):
+        dataset = make(problems, drop_too_long=True)
+    assert "left out 1 of 5" in caplog.text
+    assert dataset.kept == [0, 1, 2, 3]
+    assert len(rows(dataset)) == 4
+    with pytest.raises(ValueError, match="at least one problem that fits"):
+        make([long_problem()], drop_too_long=True)
+
+
+def test_thoughts_count_towards_the_length(make):
+    """Fits as text, and not with the thoughts of a later stage."""
+    problem = Problem("start 3" + ", +4" * 12, ["7"], "7")
+    make([problem], Curriculum(max_stage=0, extra_stage=False))
+    with pytest.raises(ValueError, match=r"\d\d thoughts"):
+        make([problem], Curriculum(max_stage=20))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(problems=[]), "at least one problem"),
+        (dict(problems=["text"]), r"problems\[0\]='text'"),
+        (dict(batch_size=0), "batch_size.*at least 1"),
+        (dict(batch_size=1.5), "batch_size.*whole number"),
+        (dict(steps_per_epoch=0), "steps_per_epoch.*at least 1"),
+        (dict(curriculum=3), "curriculum.*Received: 3"),
+    ],
+)
+def test_bad_arguments(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)
+
+
+def test_bad_stages(make):
+    dataset = make()
+    with pytest.raises(ValueError, match="stage.*at most 4"):
+        dataset.stage = 5
+    with pytest.raises(IndexError):
+        dataset[99]

@@ -1,0 +1,270 @@
+"""All stages in one `fit()`."""
+
+import json
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+
+import keras_coconut
+from keras_coconut.models import decoder
+from keras_coconut.training.curriculum_scheduler import restart_optimizer
+
+CURRICULUM = keras_coconut.Curriculum(
+    max_stage=2, thoughts_per_step=2, initial_epochs=2, epochs_per_stage=2
+)
+EPOCHS = 8  # Two in each of the stages 0, 1, 2 and the extra one.
+
+
+def make_dataset(model, curriculum=CURRICULUM, **kwargs):
+    kwargs.setdefault("batch_size", 8)
+    return keras_coconut.CurriculumDataset(
+        tiny.problems(24), model.preprocessor, curriculum, **kwargs
+    )
+
+
+def train(model, dataset=None, epochs=EPOCHS, scheduler=None, **kwargs):
+    dataset = dataset or make_dataset(model)
+    scheduler = scheduler or keras_coconut.CurriculumScheduler(dataset)
+    callbacks = [*kwargs.pop("callbacks", []), scheduler]
+    return model.fit(
+        dataset, epochs=epochs, callbacks=callbacks, verbose=0, **kwargs
+    ).history
+
+
+def compiled(model, **kwargs):
+    model.compile(keras.optimizers.AdamW(1e-2), **kwargs)
+    return model
+
+
+class ThoughtsOfEachStage(keras.callbacks.Callback):
+    """Counts the passes over thoughts that are made, or traced, in an epoch."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.epochs = [[]]  # Keras may build the model before the first.
+        decode_span = decoder.decode_span
+
+        def counted(backbone, inputs, positions, mask, memory=(), **kwargs):
+            # Thoughts are the spans of one position.
+            self.epochs[-1].append(inputs.shape[1] == 1)
+            return decode_span(
+                backbone, inputs, positions, mask, memory, **kwargs
+            )
+
+        monkeypatch.setattr(decoder, "decode_span", counted)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 0:
+            self.epochs.clear()
+        self.epochs.append([])
+
+
+def test_thoughts_are_computed_as_scheduled_eagerly(text_model, monkeypatch):
+    count = ThoughtsOfEachStage(monkeypatch)
+    train(compiled(text_model, run_eagerly=True), callbacks=[count])
+    steps = 3
+    assert [sum(epoch) for epoch in count.epochs] == [
+        steps * thoughts for thoughts in (0, 0, 2, 2, 4, 4, 4, 4)
+    ]
+    # And nothing but thoughts, one question and one response.
+    assert [len(epoch) for epoch in count.epochs] == [
+        steps * (2 + thoughts) for thoughts in (0, 0, 2, 2, 4, 4, 4, 4)
+    ]
+
+
+def test_thoughts_are_computed_as_scheduled_compiled(text_model, monkeypatch):
+    """A stage's program is traced in its first epoch and holds its thoughts."""
+    count = ThoughtsOfEachStage(monkeypatch)
+    train(compiled(text_model), callbacks=[count])
+    expected = [0, 2, 4, 4]
+    for stage, thoughts in enumerate(expected):
+        epoch = count.epochs[2 * stage]
+        if keras.config.backend() == "torch":
+            assert sum(epoch) == 3 * thoughts
+            continue
+        traces, rest = divmod(len(epoch), 2 + thoughts)
+        # The extra stage has the response length of no stage before it.
+        assert traces >= 1 and rest == 0
+        assert sum(epoch) == traces * thoughts
+        assert count.epochs[2 * stage + 1] == []
+
+
+def test_history_progress_bar_and_model(text_model, capsys):
+    dataset = make_dataset(text_model)
+    scheduler = keras_coconut.CurriculumScheduler(dataset)
+    compiled(text_model)
+    history = text_model.fit(
+        dataset, epochs=EPOCHS, callbacks=[scheduler], verbose=2
+    ).history
+    assert history["stage"] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert history["thoughts"] == [0, 0, 2, 2, 4, 4, 4, 4]
+    assert text_model.num_thoughts == 4
+    printed = capsys.readouterr().out
+    assert "stage: 3" in printed and "thoughts: 4" in printed
+
+
+def test_losses_are_those_of_every_backend():
+    """Recorded by tests/parity/make_curriculum_losses.py.
+
+    Each backend within 5e-5 of the record, and so within 1e-4 of each other.
+    """
+    with open(tiny.PARITY / "curriculum_losses.json") as file:
+        recorded = json.load(file)
+    found = tiny.curriculum_losses()
+    np.testing.assert_allclose(found, recorded["losses"], atol=5e-5)
+
+
+@pytest.mark.parametrize("mode", ["stage", "epoch", "never"])
+def test_the_optimizer_starts_anew(text_model, mode):
+    seen = []
+
+    class Iterations(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(int(self.model.optimizer.iterations))
+
+    dataset = make_dataset(text_model)
+    train(
+        compiled(text_model),
+        dataset,
+        scheduler=keras_coconut.CurriculumScheduler(
+            dataset, reset_optimizer=mode
+        ),
+        callbacks=[Iterations()],
+    )
+    assert (
+        seen
+        == {
+            "stage": [3, 6, 3, 6, 3, 6, 3, 6],
+            "epoch": [3] * 8,
+            "never": [3, 6, 9, 12, 15, 18, 21, 24],
+        }[mode]
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.AdamW(1e-2, clipnorm=1.0, use_ema=True),
+        lambda: keras.optimizers.Adagrad(1e-2),
+        lambda: keras.optimizers.Nadam(1e-2),
+        lambda: keras.optimizers.SGD(
+            keras.optimizers.schedules.CosineDecay(1e-2, 100), momentum=0.9
+        ),
+        lambda: keras.optimizers.Adam(1e-2, gradient_accumulation_steps=2),
+    ],
+)
+def test_restarted_is_new(text_model, optimizer):
+    """Whatever a new optimizer starts with, which is not always zeros."""
+    text_model.compile(optimizer())
+    x, _, _ = text_model.preprocessor(tiny.problems()[:8])
+    text_model.fit(x, epochs=3, verbose=0)
+    restart_optimizer(text_model.optimizer, text_model)
+    new = optimizer()
+    new.build(text_model.trainable_variables)
+    for mine, theirs in zip(text_model.optimizer.variables, new.variables):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), atol=1e-7
+        )
+
+
+def test_a_learning_rate_set_by_hand_stays(text_model):
+    compiled(text_model)
+    x, _, _ = text_model.preprocessor(tiny.problems()[:8])
+    text_model.fit(x, verbose=0)
+    text_model.optimizer.learning_rate = 3e-4
+    restart_optimizer(text_model.optimizer, text_model)
+    assert np.isclose(float(text_model.optimizer.learning_rate), 3e-4)
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 5:
+                raise KeyboardInterrupt
+
+    whole = train(compiled(tiny.text_model()))
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        train(compiled(tiny.text_model()), callbacks=[backup, Interrupt()])
+    resumed = compiled(tiny.text_model(seed=9))
+    x, _, _ = make_dataset(resumed)[0]
+    # `BackupAndRestore` needs a built model.
+    resumed.optimizer.build(resumed.trainable_variables)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    rest = train(resumed, callbacks=[backup])
+    assert rest["stage"] == [2, 3, 3]
+    np.testing.assert_allclose(rest["loss"], whole["loss"][5:], atol=1e-5)
+
+
+def test_validation_follows_the_stages(text_model):
+    dataset = make_dataset(text_model)
+    validation = make_dataset(text_model, shuffle=False)
+    scheduler = keras_coconut.CurriculumScheduler(dataset, validation)
+    history = train(
+        compiled(text_model),
+        dataset,
+        scheduler=scheduler,
+        validation_data=validation,
+    )
+    assert len(history["val_loss"]) == EPOCHS
+    assert validation.stage == 3
+    expected = text_model.evaluate(validation, verbose=0)[0]
+    np.testing.assert_allclose(history["val_loss"][-1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps_per_execution", [2, 5])
+def test_steps_per_execution(text_model, steps_per_execution):
+    if keras.config.backend() == "torch":
+        pytest.skip("Keras runs one step at a time on PyTorch, and says so")
+    compiled(text_model, steps_per_execution=steps_per_execution)
+    history = train(text_model)
+    assert history["thoughts"] == [0, 0, 2, 2, 4, 4, 4, 4]
+    assert int(text_model.optimizer.iterations) == 6
+
+
+def test_mixed_stages_train(text_model):
+    curriculum = keras_coconut.Curriculum(2, mixing_probability=0.5)
+    dataset = make_dataset(text_model, curriculum)
+    history = train(compiled(text_model), dataset, epochs=4)
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_epochs_that_never_reach_the_last_stage(text_model):
+    with pytest.warns(
+        UserWarning, match="`epochs` must be at least 7.*stage 1"
+    ):
+        train(compiled(text_model), epochs=3)
+
+
+def test_a_dataset_without_its_scheduler(text_model):
+    compiled(text_model)
+    with pytest.warns(UserWarning, match="no `keras_coconut.CurriculumSched"):
+        text_model.fit(make_dataset(text_model), epochs=1, verbose=0)
+    chain = keras_coconut.Curriculum(0, extra_stage=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text_model.fit(make_dataset(text_model, chain), epochs=1, verbose=0)
+
+
+def test_steps_per_epoch_belongs_to_the_dataset(text_model):
+    compiled(text_model)
+    with pytest.raises(ValueError, match="given to the dataset"):
+        text_model.fit(make_dataset(text_model), steps_per_epoch=2, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(dataset=3), "`dataset` must be.*int"),
+        (dict(validation_dataset=3), "`validation_dataset` must be.*int"),
+        (dict(reset_optimizer="often"), "reset_optimizer.*'often'"),
+    ],
+)
+def test_bad_arguments(text_model, arguments, message):
+    arguments = {"dataset": make_dataset(text_model), **arguments}
+    with pytest.raises(ValueError, match=message):
+        keras_coconut.CurriculumScheduler(**arguments)
