@@ -37,7 +37,7 @@ flags.DEFINE_integer("seed", 0, "Seed of the weights and of the order.")
 flags.DEFINE_integer("train_problems", 50_000, "Problems to train on.")
 flags.DEFINE_integer("test_problems", 1_000, "Held-out problems to test on.")
 flags.DEFINE_integer("steps", 200, "Training steps in an epoch.")
-flags.DEFINE_list("epochs", ["3", "2", "3", "3"], "Epochs in stages 0 to 3.")
+flags.DEFINE_list("epochs", ["2", "1", "3", "3"], "Epochs in stages 0 to 3.")
 
 NUM_STEPS = 3
 BATCH_SIZE = 128

@@ -79,8 +79,8 @@ class Curriculum:
             )
             if len(self.epochs_per_stage) != self.last_stage:
                 raise ValueError(
-                    "`epochs_per_stage` given as a sequence must have one entry "
-                    f"for each of the {self.last_stage} stages after stage 0. "
+                    "`epochs_per_stage` given as a sequence must have one entry"
+                    f" for each of the {self.last_stage} stages after stage 0. "
                     f"Received: epochs_per_stage={self.epochs_per_stage}"
                 )
             for epochs in self.epochs_per_stage:

@@ -152,6 +152,11 @@ def write_problems(path, problems: Iterable[Problem]) -> None:
     Args:
         path: string or path-like. The file to write, in UTF-8.
         problems: iterable of `Problem`s.
+
+    Example:
+    ```python
+    keras_coconut.write_problems("problems.jsonl", problems)
+    ```
     """
     path = os.fspath(path)
     entries = [problem.to_dict() for problem in problems]

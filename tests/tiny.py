@@ -194,7 +194,7 @@ def gradients(model, x, y, weights, variables):
 
 
 def curriculum_losses():
-    """Losses of one `fit` through all stages, from fixed weights and batches."""
+    """Losses of a `fit` through all stages, with fixed weights and batches."""
     import keras
 
     import keras_coconut
@@ -213,3 +213,21 @@ def curriculum_losses():
         verbose=0,
         callbacks=[keras_coconut.CurriculumScheduler(dataset)],
     ).history["loss"]
+
+
+def logits(model, x):
+    """Logits as an array, compiled where the backend compiles.
+
+    Eager calls on JAX compile every small operation for every shape.
+    """
+    return model.predict_on_batch(x)
+
+
+def compiled(model, optimizer=None, **kwargs):
+    """Compiles a model the quick way: XLA only where there is no other."""
+    import keras
+
+    if keras.config.backend() != "jax":
+        kwargs.setdefault("jit_compile", False)
+    model.compile(optimizer or keras.optimizers.AdamW(1e-2), **kwargs)
+    return model

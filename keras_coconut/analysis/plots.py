@@ -24,7 +24,9 @@ def plot_stages(
 
     Example:
     ```python
-    plot_stages(model.fit(...).history, "stages.png")
+    scheduler = keras_coconut.CurriculumScheduler(dataset)
+    history = model.fit(dataset, epochs=12, callbacks=[scheduler]).history
+    plot_stages(history, "stages.png")
     ```
     """
     if "stage" not in history:

@@ -8,14 +8,12 @@ from keras import ops
 from keras_coconut.curriculum import check_count
 from keras_coconut.models import decoder, generation, spans, varying_batches
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.models.thought_reader import ThoughtReader
 from keras_coconut.models.thought_tokens import (
     add_thought_tokens,
     check_backbone,
     has_thought_tokens,
 )
-
-# Generated when `generate` is given no `max_length`, room permitting.
-_DEFAULT_MAX_LENGTH = 128
 
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
@@ -181,31 +179,36 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
                 it.
 
         Returns:
-            Float tensor (B, K, D): thought k is the input of slot k. Slots in
-            which a row does not think are 0.
+            Float array (B, K, D), for a dictionary a tensor: thought k is the
+            input of slot k. Slots in which a row does not think are 0.
 
         Example:
         ```python
         thoughts = model.think("1 + 2 + 3?", num_thoughts=2)  # (1, 2, D)
         ```
         """
-        if isinstance(questions, dict):
-            if num_thoughts is not None:
-                raise ValueError(
-                    "`num_thoughts` must be left out for a dictionary, whose "
-                    "`thought_mask` says it. "
-                    f"Received: num_thoughts={num_thoughts!r}"
-                )
-            x = questions
-            spans.check_keys(x, spans.QUESTION_KEYS)
-        else:
-            questions, counts = self._read_questions(questions, num_thoughts)
-            x = self.preprocessor.generate_preprocess(questions, counts)
-            self._check_values(x, spans.QUESTION_KEYS)
-        x = _as_int(x, spans.QUESTION_KEYS)
+        if not isinstance(questions, dict):
+            texts, counts = generation.read_questions(
+                self, questions, num_thoughts
+            )
+            x = self.preprocessor.generate_preprocess(texts, counts)
+            self.check_data(x, spans.QUESTION_KEYS)
+            if not max(counts):
+                return np.zeros((len(texts), 0, self.backbone.hidden_dim))
+            return self._thought_reader().predict_on_batch(x)
+        generation.check_not_told(num_thoughts)
+        spans.check_keys(questions, spans.QUESTION_KEYS)
+        x = _as_int(questions, spans.QUESTION_KEYS)
         thoughts, _, _ = self._think(x, training=False, remember=False)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
+
+    def _thought_reader(self):
+        if "_reader" not in self.__dict__:
+            # Past Keras' tracking: the reader holds this model, not it the
+            # reader.
+            self.__dict__["_reader"] = ThoughtReader(self)
+        return self.__dict__["_reader"]
 
     def _think(self, x, training, remember):
         """Passes over the question and the thoughts.
@@ -232,6 +235,8 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         length = ops.sum(mask, axis=1)
         thought_mask = x["thought_mask"]
         slots = thought_mask.shape[1]
+        if slots == 0:
+            return ops.zeros_like(thought[:, :0]), [question], length
         # An idle slot repeats the last position; no other position sees it.
         positions = ops.maximum(
             length[:, None] + ops.cumsum(thought_mask, axis=1) - 1, 0
@@ -254,10 +259,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
             )
             past = span if past is None else decoder.join_spans(past, span)
             memory = [question, past]
-        if thoughts:
-            thoughts = ops.concatenate(thoughts, axis=1)
-        else:
-            thoughts = ops.zeros_like(thought[:, :0])
+        thoughts = ops.concatenate(thoughts, axis=1)
         return thoughts, memory, length + ops.sum(thought_mask, axis=1)
 
     # === Training ===
@@ -316,10 +318,10 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
                 outside the vocabulary, masks with holes, rows that are too
                 long. For a dataset, its first batch is looked at.
         """
-        self._check_data(x)
+        self.check_data(x)
         validation = kwargs.get("validation_data")
         if validation is not None:
-            self._check_data(
+            self.check_data(
                 validation[0] if isinstance(validation, tuple) else validation
             )
         if isinstance(x, varying_batches.VaryingBatches):
@@ -339,14 +341,14 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
     def evaluate(self, x=None, y=None, **kwargs):
         """Returns the loss and metrics; takes what `fit` takes."""
         if not kwargs.get("_use_cached_eval_dataset", False):
-            self._check_data(x)
+            self.check_data(x)
             if isinstance(x, varying_batches.VaryingBatches):
                 x = varying_batches.adapt(x)
         return keras.Model.evaluate(self, x, y, **kwargs)
 
     def predict(self, x, **kwargs):
         """Returns logits as a NumPy array; takes what `fit` takes."""
-        self._check_data(x)
+        self.check_data(x)
         if isinstance(x, varying_batches.VaryingBatches):
             x = varying_batches.adapt(x)
         return keras.Model.predict(self, x, **kwargs)
@@ -377,6 +379,30 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         make = super().make_predict_function
         varying_batches.make_step(self, "predict_function", make, force)
         return self.predict_function
+
+    def check_data(self, x, keys=spans.KEYS):
+        """Raises a `ValueError` for data that the model cannot read.
+
+        Args:
+            x: what `fit` takes. All of an array is looked at, the first batch
+                of a dataset, and nothing of an iterator, which would lose it.
+            keys: the keys of the call contract that it must have.
+        """
+        if isinstance(x, varying_batches.VaryingBatches):
+            return  # Checked when it was made.
+        if isinstance(x, keras.utils.PyDataset):
+            x = x[0]
+        elif hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):
+            x = next(x.as_numpy_iterator(), None)
+        elif not isinstance(x, (dict, tuple, list, np.ndarray)):
+            if not ops.is_tensor(x):
+                return
+        spans.check_values(
+            x[0] if isinstance(x, tuple) else x,
+            self.backbone.vocabulary_size,
+            self.backbone.max_sequence_length,
+            keys,
+        )
 
     # === Generation ===
 
@@ -428,8 +454,8 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         ```
         """
         if isinstance(questions, dict):
-            return self._generate_from_ids(
-                questions, max_length, num_thoughts, stop_token_ids
+            return generation.generate_from_ids(
+                self, questions, max_length, num_thoughts, stop_token_ids
             )
         tokens = self.generate_tokens(
             questions,
@@ -456,119 +482,21 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         As `generate`, for a string or a list of strings. A response ends with
         its stop token, if it came to one.
         """
-        check_count("batch_size", batch_size, least=1)
-        texts, counts = self._read_questions(questions, num_thoughts)
-        ids = self.preprocessor.tokenize_questions(texts)
-        lengths = [len(row) + count for row, count in zip(ids, counts)]
-        limits = self._response_limits(lengths, max_length, texts)
-        stop_token_ids = self._stop_token_ids(stop_token_ids)
-        progress = keras.utils.Progbar(len(texts), verbose=verbose)
-        responses = [None] * len(texts)
-        for rows, x in generation.plan_batches(ids, counts, batch_size):
-            self._check_values(x, spans.QUESTION_KEYS)
-            x = generation.add_response_room(
-                x, self.preprocessor.end_of_thought_id, max(limits)
-            )
-            generated = self._generate_batch(
-                x, stop_token_ids, [limits[row] for row in rows]
-            )
-            for row, response in zip(rows, generated):
-                responses[row] = response
-            progress.add(len(rows))
-        return responses
+        return generation.generate_tokens(
+            self,
+            questions,
+            max_length,
+            num_thoughts,
+            stop_token_ids,
+            batch_size,
+            verbose,
+        )
 
     def generate_step(self, inputs, stop_token_ids=None):
         """Generates one batch; compiled on JAX and TensorFlow."""
         return generation.respond(
             self, _as_int(inputs, spans.KEYS), stop_token_ids
         )
-
-    def _generate_from_ids(self, x, max_length, num_thoughts, stop_token_ids):
-        if num_thoughts is not None:
-            raise ValueError(
-                "`num_thoughts` must be left out for a dictionary, whose "
-                f"`thought_mask` says it. Received: {num_thoughts!r}"
-            )
-        keys = (*spans.QUESTION_KEYS, "response_ids")
-        spans.check_keys(x, keys)
-        x = {key: _to_numpy(x[key]) for key in keys}
-        first = x.pop("response_ids")
-        if first.shape[1] != 1:
-            raise ValueError(
-                "`response_ids` must hold the end-of-thought token alone, "
-                f"(batch, 1). Received: shape={first.shape}"
-            )
-        self._check_values(x, spans.QUESTION_KEYS)
-        lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
-        limits = self._response_limits(lengths, max_length)
-        x = generation.add_response_room(x, first[:, 0], max(limits))
-        generated = self._generate_batch(
-            x, self._stop_token_ids(stop_token_ids), limits
-        )
-        return spans.pack_responses(
-            [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
-        )
-
-    def _generate_batch(self, x, stop_token_ids, limits):
-        """Returns the tokens of each row that has a limit, up to its end."""
-        generate = self.make_generate_function()
-        ids = _to_numpy(generate(x, stop_token_ids=stop_token_ids))
-        return generation.cut(ids[:, 1:], stop_token_ids, limits)
-
-    def _response_limits(self, lengths, max_length, texts=None):
-        """Returns the most tokens of each response."""
-        if max_length is not None:
-            check_count("max_length", max_length, least=1)
-        limits = []
-        for row, length in enumerate(lengths):
-            room = self.backbone.max_sequence_length - int(length) - 1
-            wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)
-            if wanted > room:
-                name = f" ({texts[row][:60]!r}...)" if texts else ""
-                raise ValueError(
-                    "question, thoughts and `max_length` must fit the "
-                    "backbone's maximum length of "
-                    f"{self.backbone.max_sequence_length} positions. Received: "
-                    f"row {row}{name} with {length} positions of question and "
-                    f"thoughts, 1 of the end-of-thought token and {wanted} of "
-                    "the response"
-                )
-            limits.append(wanted)
-        return limits
-
-    def _stop_token_ids(self, stop_token_ids):
-        if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
-            if self.preprocessor is None:
-                raise ValueError(
-                    "`stop_token_ids` must be `None` or a tuple of token ids "
-                    "for a model without a preprocessor. Received: 'auto'"
-                )
-            return (self.preprocessor.tokenizer.end_token_id,)
-        return None if stop_token_ids is None else tuple(stop_token_ids)
-
-    def _read_questions(self, questions, num_thoughts):
-        """Returns a list of strings and one count for each of them."""
-        if self.preprocessor is None:
-            raise ValueError(
-                "`questions` must be a dictionary of token ids for a model "
-                f"without a preprocessor. Received: {type(questions).__name__}"
-            )
-        texts = [questions] if isinstance(questions, str) else list(questions)
-        if not texts or not all(isinstance(text, str) for text in texts):
-            raise ValueError(
-                "`questions` must be a string or a list of strings, at least "
-                f"one. Received: {questions!r}"
-            )
-        if num_thoughts is None:
-            num_thoughts = self.num_thoughts
-        if num_thoughts is None:
-            raise ValueError(
-                "`num_thoughts` must be given: this model has not been told "
-                "how often to think, as a `CurriculumScheduler` does. "
-                "Received: num_thoughts=None"
-            )
-        counts = spans.per_row_counts("num_thoughts", num_thoughts, len(texts))
-        return texts, counts
 
     # === Saving ===
 
@@ -589,32 +517,6 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         # So that a `.keras` file finds the variables of its optimizer state.
         self.optimizer.build(self.trainable_variables)
 
-    # === Checks ===
-
-    def _check_data(self, x):
-        """Raises a `ValueError` for data that the model cannot read."""
-        if isinstance(x, varying_batches.VaryingBatches):
-            return  # Checked when it was made.
-        if isinstance(x, keras.utils.PyDataset):
-            x = x[0]
-        elif hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):
-            x = next(x.as_numpy_iterator(), None)
-        elif not isinstance(x, (dict, tuple, list)) and not ops.is_tensor(x):
-            if not isinstance(x, np.ndarray):
-                return  # An iterator: looking at it would take from it.
-        if isinstance(x, tuple):
-            x = x[0]
-        self._check_values(x)
-
-    def _check_values(self, x, keys=spans.KEYS):
-        spans.check_keys(x, keys)
-        spans.check_values(
-            {key: _to_numpy(x[key]) for key in keys},
-            self.backbone.vocabulary_size,
-            self.backbone.max_sequence_length,
-            keys,
-        )
-
 
 def _as_int(x, keys):
     return {
@@ -633,12 +535,6 @@ def _labels(x, y, sample_weight):
         return y, sample_weight
     labels, weights = spans.targets(x)
     return labels, weights if sample_weight is None else sample_weight
-
-
-def _to_numpy(values):
-    return np.asarray(
-        ops.convert_to_numpy(values) if ops.is_tensor(values) else values
-    )
 
 
 def _fit_preprocessor(preprocessor, backbone):

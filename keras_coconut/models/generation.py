@@ -1,13 +1,104 @@
 """Generation: batches of questions, each row to its own end of text."""
 
+import keras
 import keras_hub
 import numpy as np
 from keras import ops
 
+from keras_coconut.curriculum import check_count
 from keras_coconut.models import decoder, spans
 
+# Generated when no `max_length` is given, room permitting.
+_DEFAULT_MAX_LENGTH = 128
 # A program is compiled for each question length: few lengths, few programs.
 _LENGTH_STEP = 32
+
+
+def generate_tokens(
+    model,
+    questions,
+    max_length,
+    num_thoughts,
+    stop_token_ids,
+    batch_size,
+    verbose,
+) -> list[list[int]]:
+    """Answers strings; see `ContinuousThoughtLM.generate_tokens`."""
+    check_count("batch_size", batch_size, least=1)
+    texts, counts = read_questions(model, questions, num_thoughts)
+    stop_token_ids = _stop_token_ids(model, stop_token_ids)
+    ids = model.preprocessor.tokenize_questions(texts)
+    lengths = [len(row) + count for row, count in zip(ids, counts)]
+    limits = _limits(model, lengths, max_length, texts)
+    progress = keras.utils.Progbar(len(texts), verbose=verbose)
+    responses = [None] * len(texts)
+    for rows, x in plan_batches(ids, counts, batch_size):
+        model.check_data(x, spans.QUESTION_KEYS)
+        first = model.preprocessor.end_of_thought_id
+        x = add_response_room(x, first, max(limits))
+        limits_of_rows = [limits[row] for row in rows]
+        generated = _generate_batch(model, x, stop_token_ids, limits_of_rows)
+        for row, response in zip(rows, generated):
+            responses[row] = response
+        progress.add(len(rows))
+    return responses
+
+
+def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
+    """Answers a dictionary of ids; see `ContinuousThoughtLM.generate`."""
+    check_not_told(num_thoughts)
+    stop_token_ids = _stop_token_ids(model, stop_token_ids)
+    keys = (*spans.QUESTION_KEYS, "response_ids")
+    spans.check_keys(x, keys)
+    x = {key: spans.to_numpy(x[key]) for key in keys}
+    first = x.pop("response_ids")
+    if first.shape[1] != 1:
+        raise ValueError(
+            "`response_ids` must hold the end-of-thought token alone, (batch, "
+            f"1). Received: shape={first.shape}"
+        )
+    model.check_data(x, spans.QUESTION_KEYS)
+    lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
+    limits = _limits(model, lengths, max_length)
+    x = add_response_room(x, first[:, 0], max(limits))
+    generated = _generate_batch(model, x, stop_token_ids, limits)
+    return spans.pack_responses(
+        [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
+    )
+
+
+def read_questions(model, questions, num_thoughts):
+    """Returns a list of strings and how often each of them is thought on."""
+    if model.preprocessor is None:
+        raise ValueError(
+            "`questions` must be a dictionary of token ids for a model without "
+            f"a preprocessor. Received: {type(questions).__name__}"
+        )
+    texts = [questions] if isinstance(questions, str) else list(questions)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(
+            "`questions` must be a string or a list of strings, at least one. "
+            f"Received: {questions!r}"
+        )
+    if num_thoughts is None:
+        num_thoughts = model.num_thoughts
+    if num_thoughts is None:
+        raise ValueError(
+            "`num_thoughts` must be given: this model has not been told how "
+            "often to think, as a `CurriculumScheduler` does. Received: "
+            "num_thoughts=None"
+        )
+    return texts, spans.per_row_counts("num_thoughts", num_thoughts, len(texts))
+
+
+def check_not_told(num_thoughts) -> None:
+    """Raises a `ValueError` for a count beside a dictionary, which has one."""
+    if num_thoughts is not None:
+        raise ValueError(
+            "`num_thoughts` must be left out for a dictionary, whose "
+            "`thought_mask` says it. "
+            f"Received: num_thoughts={num_thoughts!r}"
+        )
 
 
 def respond(model, x, stop_token_ids):
@@ -110,6 +201,44 @@ def add_response_room(x, first_token_id, max_length):
     ids[:, 0] = first_token_id
     mask = (ids >= 0).astype("int32")
     return {**x, "response_ids": ids, "response_mask": mask}
+
+
+def _generate_batch(model, x, stop_token_ids, limits):
+    """Returns the tokens of each row that has a limit, up to its end."""
+    generate = model.make_generate_function()
+    ids = spans.to_numpy(generate(x, stop_token_ids=stop_token_ids))
+    return cut(ids[:, 1:], stop_token_ids, limits)
+
+
+def _stop_token_ids(model, stop_token_ids):
+    if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
+        if model.preprocessor is None:
+            raise ValueError(
+                "`stop_token_ids` must be `None` or a tuple of token ids for a "
+                "model without a preprocessor. Received: 'auto'"
+            )
+        return (model.preprocessor.tokenizer.end_token_id,)
+    return None if stop_token_ids is None else tuple(stop_token_ids)
+
+
+def _limits(model, lengths, max_length, texts=None):
+    """Returns the most tokens of each response."""
+    if max_length is not None:
+        check_count("max_length", max_length, least=1)
+    longest, limits = model.backbone.max_sequence_length, []
+    for row, length in enumerate(lengths):
+        room = longest - int(length) - 1
+        wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)
+        if wanted > room:
+            name = f" ({texts[row][:60]!r}...)" if texts else ""
+            raise ValueError(
+                "question, thoughts and `max_length` must fit the backbone's "
+                f"maximum length of {longest} positions. Received: row {row}"
+                f"{name} with {length} positions of question and thoughts, 1 "
+                f"of the end-of-thought token and {wanted} of the response"
+            )
+        limits.append(wanted)
+    return limits
 
 
 def cut(ids, stop_token_ids, limits) -> list[list[int]]:

@@ -104,8 +104,7 @@ def check_keys(x, keys=KEYS) -> None:
         )
     batch = None
     for key in keys:
-        shape = tuple(np.shape(x[key])) if np.isscalar(x[key]) else x[key].shape
-        shape = tuple(shape)
+        shape = _shape(x[key])
         if len(shape) != 2:
             raise ValueError(
                 f"`{key}` must have two dimensions, (batch, length). "
@@ -118,7 +117,7 @@ def check_keys(x, keys=KEYS) -> None:
                 f"Received: shape={shape}"
             )
         if key.endswith("_ids") and key[:-3] + "mask" in keys:
-            mask_shape = tuple(x[key[:-3] + "mask"].shape)
+            mask_shape = _shape(x[key[:-3] + "mask"])
             if len(mask_shape) == 2 and any(
                 None not in pair and pair[0] != pair[1]
                 for pair in zip(shape, mask_shape)
@@ -127,11 +126,15 @@ def check_keys(x, keys=KEYS) -> None:
                     f"`{key[:-3]}mask` must have the shape of `{key}`, "
                     f"{shape}. Received: shape={mask_shape}"
                 )
-    if x["question_ids"].shape[1] == 0:
+    if _shape(x["question_ids"])[1] == 0:
         raise ValueError(
             "`question_ids` must hold at least the begin-of-thought token. "
             "Received: length 0"
         )
+
+
+def _shape(values) -> tuple[int | None, ...]:
+    return tuple(getattr(values, "shape", None) or np.shape(values))
 
 
 def check_values(
@@ -140,14 +143,14 @@ def check_values(
     """Raises a `ValueError` for a batch that the model cannot read.
 
     Args:
-        x: a mapping of the contract's keys to NumPy arrays.
+        x: a mapping of the contract's keys to arrays or tensors.
         vocabulary_size: int. Token ids must lie below it.
         max_sequence_length: int. The most real positions of a row.
         keys: the keys to check.
     """
     check_keys(x, keys)
-    for key in keys:
-        values = np.asarray(x[key])
+    x = {key: to_numpy(x[key]) for key in keys}
+    for key, values in x.items():
         if not np.issubdtype(values.dtype, np.integer) and not np.issubdtype(
             values.dtype, np.bool_
         ):
@@ -184,7 +187,7 @@ def check_values(
                 f"`{key}` must show at least one token of each row. "
                 f"Received: row {row} without any"
             )
-    masks = [np.asarray(x[k]).sum(axis=1) for k in keys if k.endswith("_mask")]
+    masks = [x[key].sum(axis=1) for key in keys if key.endswith("_mask")]
     lengths = np.sum(masks, axis=0)
     if lengths.size and lengths.max() > max_sequence_length:
         row = int(np.argmax(lengths))
@@ -193,6 +196,13 @@ def check_values(
             f"maximum length of {max_sequence_length} positions. Received: "
             f"row {row} with {lengths[row]}"
         )
+
+
+def to_numpy(values) -> np.ndarray:
+    """Returns a NumPy array from an array, a list or a backend's tensor."""
+    if ops.is_tensor(values):
+        values = ops.convert_to_numpy(values)
+    return np.asarray(values)
 
 
 def per_row_counts(name: str, counts, rows: int) -> list[int]:

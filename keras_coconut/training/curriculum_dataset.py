@@ -123,19 +123,15 @@ class CurriculumDataset(VaryingBatches):
         return self.curriculum.num_thoughts(self._stage)
 
     def check_callbacks(self, callbacks) -> None:
-        from keras_coconut.training.curriculum_scheduler import (
-            CurriculumScheduler,
-        )
-
         callbacks = getattr(callbacks, "callbacks", callbacks) or []
         if not isinstance(callbacks, (list, tuple)):
             callbacks = [callbacks]
         if self.curriculum.last_stage and not any(
-            isinstance(callback, CurriculumScheduler) for callback in callbacks
+            getattr(callback, "dataset", None) is self for callback in callbacks
         ):
             warnings.warn(
-                "`callbacks` holds no `keras_coconut.CurriculumScheduler`: the "
-                f"dataset stays at stage {self.stage} in every epoch.",
+                "`callbacks` holds no `keras_coconut.CurriculumScheduler` of "
+                f"this dataset: it stays at stage {self.stage} in every epoch.",
                 stacklevel=4,
             )
 

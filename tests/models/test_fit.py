@@ -11,25 +11,35 @@ import keras_coconut
 BACKEND = keras.config.backend()
 
 
+def small_model(**kwargs):
+    """One layer: enough for the ways to train, and quick to compile."""
+    return tiny.text_model(layers=1, **kwargs)
+
+
 @pytest.fixture
-def batches(text_model):
-    """Two batches of four rows, two thoughts each."""
-    x, y, weights = text_model.preprocessor(
-        tiny.problems()[:8], num_thoughts=2, hidden_steps=1
+def text_model():
+    return tiny.compiled(small_model())
+
+
+@pytest.fixture
+def batches():
+    """Two batches of four rows, one thought each."""
+    x, y, weights = small_model().preprocessor(
+        tiny.problems()[:8], num_thoughts=1, hidden_steps=1
     )
     return x, y, weights
 
 
 def losses(model, *args, epochs=3, **kwargs):
-    model.compile(keras.optimizers.AdamW(1e-2))
+    tiny.compiled(model)
     kwargs.setdefault("shuffle", False)
     return model.fit(*args, epochs=epochs, verbose=0, **kwargs).history["loss"]
 
 
 def test_labels_follow_from_the_inputs(batches):
     x, y, weights = batches
-    given = losses(tiny.text_model(), x, y, sample_weight=weights, batch_size=4)
-    derived = losses(tiny.text_model(), x, batch_size=4)
+    given = losses(small_model(), x, y, sample_weight=weights, batch_size=4)
+    derived = losses(small_model(), x, batch_size=4)
     np.testing.assert_allclose(given, derived, atol=1e-6)
     assert derived[-1] < derived[0]
 
@@ -37,17 +47,17 @@ def test_labels_follow_from_the_inputs(batches):
 def test_tf_data(batches):
     tf = pytest.importorskip("tensorflow")
     x, y, weights = batches
-    expected = losses(tiny.text_model(), x, batch_size=4)
+    expected = losses(small_model(), x, batch_size=4)
     for data in (x, (x, y, weights)):
         dataset = tf.data.Dataset.from_tensor_slices(data).batch(4)
-        found = losses(tiny.text_model(), dataset)
+        found = losses(small_model(), dataset)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_tf_data_of_unknown_shapes(batches):
     """Lengths that differ from batch to batch, which no trace could know."""
     tf = pytest.importorskip("tensorflow")
-    model = tiny.text_model()
+    model = small_model()
     problems = tiny.problems()
     made = [
         model.preprocessor(problems[:4], num_thoughts=thoughts)
@@ -58,8 +68,8 @@ def test_tf_data_of_unknown_shapes(batches):
         lambda: (x for x, _, _ in made), output_signature=spec
     ).apply(tf.data.experimental.assert_cardinality(len(made)))
     losses(model, dataset, epochs=1)
-    by_hand = tiny.text_model()
-    by_hand.compile(keras.optimizers.AdamW(1e-2))
+    by_hand = small_model()
+    tiny.compiled(by_hand)
     for x, y, weights in made:
         by_hand.train_on_batch(x, y, weights)
     for mine, theirs in zip(model.weights, by_hand.weights):
@@ -71,16 +81,18 @@ def test_tf_data_of_unknown_shapes(batches):
 def test_a_torch_data_loader(batches):
     torch = pytest.importorskip("torch")
     x, _, _ = batches
-    rows = [{key: value[row] for key, value in x.items()} for row in range(8)]
+    rows = [
+        ({key: value[row] for key, value in x.items()},) for row in range(8)
+    ]
     loader = torch.utils.data.DataLoader(rows, batch_size=4)
-    found = losses(tiny.text_model(), loader)
-    expected = losses(tiny.text_model(), x, batch_size=4)
+    found = losses(small_model(), loader)
+    expected = losses(small_model(), x, batch_size=4)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_evaluate_and_predict(text_model, batches):
     x, y, weights = batches
-    logits = ops.convert_to_numpy(text_model(x)).astype("float64")
+    logits = tiny.logits(text_model, x).astype("float64")
     logits -= logits.max(-1, keepdims=True)
     chances = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     picked = np.take_along_axis(chances, y[..., None], -1)[..., 0]
@@ -88,15 +100,13 @@ def test_evaluate_and_predict(text_model, batches):
     loss = text_model.evaluate(x, verbose=0, batch_size=8, return_dict=True)
     np.testing.assert_allclose(loss["loss"], expected, atol=1e-5)
     predicted = text_model.predict(x, batch_size=3, verbose=0)
-    np.testing.assert_allclose(
-        predicted, ops.convert_to_numpy(text_model(x)), atol=1e-5
-    )
+    np.testing.assert_allclose(predicted, tiny.logits(text_model, x), atol=1e-5)
 
 
 def test_validation(batches):
     x, _, _ = batches
-    model = tiny.text_model()
-    model.compile(keras.optimizers.AdamW(1e-2))
+    model = small_model()
+    tiny.compiled(model)
     history = model.fit(
         x, validation_data=(x,), epochs=2, batch_size=8, verbose=0
     ).history
@@ -111,10 +121,10 @@ def test_jit_compile(batches, jit_compile):
     if BACKEND == "torch" and jit_compile:
         pytest.skip("torch.compile takes minutes and is not promised")
     x, _, _ = batches
-    model = tiny.text_model()
+    model = small_model()
     model.compile(keras.optimizers.AdamW(1e-2), jit_compile=jit_compile)
     found = model.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
-    eager = tiny.text_model()
+    eager = small_model()
     eager.compile(keras.optimizers.AdamW(1e-2), run_eagerly=True)
     expected = eager.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
     np.testing.assert_allclose(
@@ -124,8 +134,8 @@ def test_jit_compile(batches, jit_compile):
 
 def test_steps_per_execution(batches):
     x, _, _ = batches
-    model, by_ones = tiny.text_model(), tiny.text_model()
-    model.compile(keras.optimizers.AdamW(1e-2), steps_per_execution=2)
+    model, by_ones = small_model(), small_model()
+    tiny.compiled(model, steps_per_execution=2)
     if BACKEND == "torch":
         with pytest.raises(ValueError, match="1 with the PyTorch backend"):
             model.fit(x, batch_size=4, verbose=0)
@@ -141,11 +151,13 @@ def test_steps_per_execution(batches):
 
 def test_gradient_accumulation(batches):
     x, y, weights = batches
-    model = tiny.text_model()
-    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    model = small_model()
+    tiny.compiled(
+        model, keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    )
     model.fit(x, batch_size=4, epochs=1, shuffle=False, verbose=0)
     # By hand: the mean of the two batches' gradients, applied once.
-    expected = tiny.text_model()
+    expected = small_model()
     halves = []
     for rows in (slice(0, 4), slice(4, 8)):
         half = {
@@ -173,14 +185,14 @@ def test_gradient_accumulation(batches):
 def test_dropout(batches):
     """Random while training, absent otherwise, and it trains."""
     x, _, _ = batches
-    model = tiny.text_model(dropout=0.3)
+    model = small_model(dropout=0.3)
     first, second = (
         ops.convert_to_numpy(model(x, training=True)) for _ in range(2)
     )
     assert np.abs(first - second).max() > 1e-2
     np.testing.assert_allclose(
-        ops.convert_to_numpy(model(x)),
-        ops.convert_to_numpy(tiny.text_model()(x)),
+        tiny.logits(model, x),
+        tiny.logits(small_model(), x),
         atol=1e-5,
     )
     found = losses(model, x, epochs=20, batch_size=8)
@@ -189,9 +201,9 @@ def test_dropout(batches):
 
 def test_mixed_bfloat16(batches):
     x, _, _ = batches
-    model = tiny.text_model(dtype="mixed_bfloat16")
+    model = small_model(dtype="mixed_bfloat16")
     logits = model.predict(x, verbose=0)
-    expected = tiny.text_model().predict(x, verbose=0)
+    expected = small_model().predict(x, verbose=0)
     # bfloat16 keeps 8 bits: differences of a few hundredths of the range.
     assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
     found = losses(model, x, epochs=10, batch_size=8)
@@ -201,7 +213,7 @@ def test_mixed_bfloat16(batches):
 
 def test_lora(batches):
     x, _, _ = batches
-    model = tiny.text_model()
+    model = small_model()
     model.backbone.enable_lora(2)
     before = {v.path: ops.convert_to_numpy(v) for v in model.backbone.variables}
     found = losses(model, x, epochs=10, batch_size=8)
@@ -218,7 +230,7 @@ def test_lora(batches):
 
 def test_a_frozen_backbone_part(batches):
     x, _, _ = batches
-    model = tiny.text_model()
+    model = small_model()
     model.backbone.token_embedding.trainable = False
     before = ops.convert_to_numpy(model.backbone.token_embedding.embeddings)
     losses(model, x, batch_size=8)
@@ -238,7 +250,10 @@ def spoiled(x, key, row, column, value):
         (lambda x: spoiled(x, "question_ids", 0, -1, 999), "vocabulary.*999"),
         (lambda x: spoiled(x, "response_ids", 0, 0, -1), "vocabulary.*-1"),
         (lambda x: spoiled(x, "question_mask", 1, -1, 0), "no holes.*row 1"),
-        (lambda x: spoiled(x, "thought_mask", 2, 0, 0), "no holes.*row 2"),
+        (
+            lambda x: {**x, "thought_mask": np.tile([[0, 1]], (8, 1))},
+            "thought_mask.*no holes.*row 0",
+        ),
         (lambda x: spoiled(x, "response_mask", 3, 1, 0), "no holes.*row 3"),
         (lambda x: spoiled(x, "thought_mask", 0, 0, 2), "0 and 1.*2"),
         (

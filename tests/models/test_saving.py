@@ -78,7 +78,7 @@ def test_a_preset_of_another_backbone_is_refused(tmp_path):
 
 
 def test_a_keras_file_continues_training(tmp_path, text_model):
-    text_model.compile(keras.optimizers.AdamW(1e-2), sampler="top_p")
+    tiny.compiled(text_model, sampler="top_p")
     x, y, weights = text_model.preprocessor(tiny.problems()[:8], num_thoughts=1)
 
     def train(model):

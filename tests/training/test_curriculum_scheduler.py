@@ -14,9 +14,15 @@ from keras_coconut.models import decoder
 from keras_coconut.training.curriculum_scheduler import restart_optimizer
 
 CURRICULUM = keras_coconut.Curriculum(
-    max_stage=2, thoughts_per_step=2, initial_epochs=2, epochs_per_stage=2
+    max_stage=2, initial_epochs=2, epochs_per_stage=2
 )
 EPOCHS = 8  # Two in each of the stages 0, 1, 2 and the extra one.
+
+
+@pytest.fixture
+def text_model():
+    """One layer: enough for the stages, and quick to compile."""
+    return tiny.text_model(layers=1)
 
 
 def make_dataset(model, curriculum=CURRICULUM, **kwargs):
@@ -33,11 +39,6 @@ def train(model, dataset=None, epochs=EPOCHS, scheduler=None, **kwargs):
     return model.fit(
         dataset, epochs=epochs, callbacks=callbacks, verbose=0, **kwargs
     ).history
-
-
-def compiled(model, **kwargs):
-    model.compile(keras.optimizers.AdamW(1e-2), **kwargs)
-    return model
 
 
 class ThoughtsOfEachStage(keras.callbacks.Callback):
@@ -65,22 +66,26 @@ class ThoughtsOfEachStage(keras.callbacks.Callback):
 
 def test_thoughts_are_computed_as_scheduled_eagerly(text_model, monkeypatch):
     count = ThoughtsOfEachStage(monkeypatch)
-    train(compiled(text_model, run_eagerly=True), callbacks=[count])
-    steps = 3
-    assert [sum(epoch) for epoch in count.epochs] == [
-        steps * thoughts for thoughts in (0, 0, 2, 2, 4, 4, 4, 4)
-    ]
+    steps, scheduled = 2, [0, 2, 4, 4]
+    dataset = make_dataset(
+        text_model,
+        keras_coconut.Curriculum(max_stage=2, thoughts_per_step=2),
+        steps_per_epoch=steps,
+    )
+    tiny.compiled(text_model, run_eagerly=True)
+    train(text_model, dataset, epochs=4, callbacks=[count])
+    found = [sum(epoch) for epoch in count.epochs]
+    assert found == [steps * thoughts for thoughts in scheduled]
     # And nothing but thoughts, one question and one response.
-    assert [len(epoch) for epoch in count.epochs] == [
-        steps * (2 + thoughts) for thoughts in (0, 0, 2, 2, 4, 4, 4, 4)
-    ]
+    found = [len(epoch) for epoch in count.epochs]
+    assert found == [steps * (2 + thoughts) for thoughts in scheduled]
 
 
 def test_thoughts_are_computed_as_scheduled_compiled(text_model, monkeypatch):
     """A stage's program is traced in its first epoch and holds its thoughts."""
     count = ThoughtsOfEachStage(monkeypatch)
-    train(compiled(text_model), callbacks=[count])
-    expected = [0, 2, 4, 4]
+    train(tiny.compiled(text_model), callbacks=[count])
+    expected = [0, 1, 2, 2]
     for stage, thoughts in enumerate(expected):
         epoch = count.epochs[2 * stage]
         if keras.config.backend() == "torch":
@@ -96,15 +101,15 @@ def test_thoughts_are_computed_as_scheduled_compiled(text_model, monkeypatch):
 def test_history_progress_bar_and_model(text_model, capsys):
     dataset = make_dataset(text_model)
     scheduler = keras_coconut.CurriculumScheduler(dataset)
-    compiled(text_model)
+    tiny.compiled(text_model)
     history = text_model.fit(
         dataset, epochs=EPOCHS, callbacks=[scheduler], verbose=2
     ).history
     assert history["stage"] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert history["thoughts"] == [0, 0, 2, 2, 4, 4, 4, 4]
-    assert text_model.num_thoughts == 4
+    assert history["thoughts"] == [0, 0, 1, 1, 2, 2, 2, 2]
+    assert text_model.num_thoughts == 2
     printed = capsys.readouterr().out
-    assert "stage: 3" in printed and "thoughts: 4" in printed
+    assert "stage: 3" in printed and "thoughts: 2" in printed
 
 
 def test_losses_are_those_of_every_backend():
@@ -128,7 +133,7 @@ def test_the_optimizer_starts_anew(text_model, mode):
 
     dataset = make_dataset(text_model)
     train(
-        compiled(text_model),
+        tiny.compiled(text_model),
         dataset,
         scheduler=keras_coconut.CurriculumScheduler(
             dataset, reset_optimizer=mode
@@ -159,7 +164,7 @@ def test_the_optimizer_starts_anew(text_model, mode):
 )
 def test_restarted_is_new(text_model, optimizer):
     """Whatever a new optimizer starts with, which is not always zeros."""
-    text_model.compile(optimizer())
+    tiny.compiled(text_model, optimizer())
     x, _, _ = text_model.preprocessor(tiny.problems()[:8])
     text_model.fit(x, epochs=3, verbose=0)
     restart_optimizer(text_model.optimizer, text_model)
@@ -172,7 +177,7 @@ def test_restarted_is_new(text_model, optimizer):
 
 
 def test_a_learning_rate_set_by_hand_stays(text_model):
-    compiled(text_model)
+    tiny.compiled(text_model)
     x, _, _ = text_model.preprocessor(tiny.problems()[:8])
     text_model.fit(x, verbose=0)
     text_model.optimizer.learning_rate = 3e-4
@@ -186,12 +191,14 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
             if epoch == 5:
                 raise KeyboardInterrupt
 
-    whole = train(compiled(tiny.text_model()))
+    whole = train(tiny.compiled(tiny.text_model(layers=1)))
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     with pytest.raises(KeyboardInterrupt):
-        train(compiled(tiny.text_model()), callbacks=[backup, Interrupt()])
-    resumed = compiled(tiny.text_model(seed=9))
-    x, _, _ = make_dataset(resumed)[0]
+        train(
+            tiny.compiled(tiny.text_model(layers=1)),
+            callbacks=[backup, Interrupt()],
+        )
+    resumed = tiny.compiled(tiny.text_model(layers=1, seed=9))
     # `BackupAndRestore` needs a built model.
     resumed.optimizer.build(resumed.trainable_variables)
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
@@ -205,7 +212,7 @@ def test_validation_follows_the_stages(text_model):
     validation = make_dataset(text_model, shuffle=False)
     scheduler = keras_coconut.CurriculumScheduler(dataset, validation)
     history = train(
-        compiled(text_model),
+        tiny.compiled(text_model),
         dataset,
         scheduler=scheduler,
         validation_data=validation,
@@ -220,16 +227,16 @@ def test_validation_follows_the_stages(text_model):
 def test_steps_per_execution(text_model, steps_per_execution):
     if keras.config.backend() == "torch":
         pytest.skip("Keras runs one step at a time on PyTorch, and says so")
-    compiled(text_model, steps_per_execution=steps_per_execution)
+    tiny.compiled(text_model, steps_per_execution=steps_per_execution)
     history = train(text_model)
-    assert history["thoughts"] == [0, 0, 2, 2, 4, 4, 4, 4]
+    assert history["thoughts"] == [0, 0, 1, 1, 2, 2, 2, 2]
     assert int(text_model.optimizer.iterations) == 6
 
 
 def test_mixed_stages_train(text_model):
     curriculum = keras_coconut.Curriculum(2, mixing_probability=0.5)
     dataset = make_dataset(text_model, curriculum)
-    history = train(compiled(text_model), dataset, epochs=4)
+    history = train(tiny.compiled(text_model), dataset, epochs=4)
     assert np.isfinite(history["loss"]).all()
 
 
@@ -237,11 +244,11 @@ def test_epochs_that_never_reach_the_last_stage(text_model):
     with pytest.warns(
         UserWarning, match="`epochs` must be at least 7.*stage 1"
     ):
-        train(compiled(text_model), epochs=3)
+        train(tiny.compiled(text_model), epochs=3)
 
 
 def test_a_dataset_without_its_scheduler(text_model):
-    compiled(text_model)
+    tiny.compiled(text_model)
     with pytest.warns(UserWarning, match="no `keras_coconut.CurriculumSched"):
         text_model.fit(make_dataset(text_model), epochs=1, verbose=0)
     chain = keras_coconut.Curriculum(0, extra_stage=False)
@@ -251,7 +258,7 @@ def test_a_dataset_without_its_scheduler(text_model):
 
 
 def test_steps_per_epoch_belongs_to_the_dataset(text_model):
-    compiled(text_model)
+    tiny.compiled(text_model)
     with pytest.raises(ValueError, match="given to the dataset"):
         text_model.fit(make_dataset(text_model), steps_per_epoch=2, verbose=0)
 
