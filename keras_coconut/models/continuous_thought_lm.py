@@ -235,6 +235,12 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         length = ops.sum(mask, axis=1)
         thought_mask = x["thought_mask"]
         slots = thought_mask.shape[1]
+        if slots is None:
+            raise ValueError(
+                "`thought_mask` must have a number of slots that is known when "
+                "the model is traced: each slot is a pass of its own. "
+                f"Received: shape={tuple(thought_mask.shape)}"
+            )
         if slots == 0:
             return ops.zeros_like(thought[:, :0]), [question], length
         # An idle slot repeats the last position; no other position sees it.
@@ -301,7 +307,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
             **kwargs,
         )
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, **kwargs):
         """Trains the model; see `keras.Model.fit`.
 
         Args:
@@ -311,6 +317,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
                 or `(x, y, sample_weight)`. Labels and loss weights that are
                 not given follow from `response_ids` and `response_mask`.
             y: int array (B, R). Optional.
+            batch_size: int. Rows in a batch of arrays; a dataset has its own.
             **kwargs: See `keras.Model.fit`.
 
         Raises:
@@ -336,22 +343,22 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         if isinstance(validation, varying_batches.VaryingBatches):
             kwargs["validation_data"] = varying_batches.adapt(validation)
         # Past KerasHub's `fit`, which refuses datasets of one's own.
-        return keras.Model.fit(self, x, y, **kwargs)
+        return keras.Model.fit(self, x, y, batch_size, **kwargs)
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Returns the loss and metrics; takes what `fit` takes."""
         if not kwargs.get("_use_cached_eval_dataset", False):
             self.check_data(x)
             if isinstance(x, varying_batches.VaryingBatches):
                 x = varying_batches.adapt(x)
-        return keras.Model.evaluate(self, x, y, **kwargs)
+        return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
 
-    def predict(self, x, **kwargs):
+    def predict(self, x, batch_size=None, **kwargs):
         """Returns logits as a NumPy array; takes what `fit` takes."""
         self.check_data(x)
         if isinstance(x, varying_batches.VaryingBatches):
             x = varying_batches.adapt(x)
-        return keras.Model.predict(self, x, **kwargs)
+        return keras.Model.predict(self, x, batch_size, **kwargs)
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
         # `CurriculumDataset` preprocesses; batches arrive as they should be.

@@ -313,6 +313,19 @@ def test_a_preprocessor_that_is_too_large_for_the_backbone(text_model, record):
         )
 
 
+def test_an_unknown_number_of_slots(text_model, batches):
+    """As in a function of the user's own that TensorFlow traces."""
+    if BACKEND != "tensorflow":
+        pytest.skip("only TensorFlow traces with unknown shapes")
+    import tensorflow as tf
+
+    x, _, _ = batches
+    spec = {key: tf.TensorSpec((None, None), tf.int32) for key in x}
+    traced = tf.function(text_model, input_signature=[spec])
+    with pytest.raises(ValueError, match="`thought_mask`.*known"):
+        traced(x)
+
+
 @pytest.mark.parametrize("count", [-1, 1.5])
 def test_a_bad_number_of_thoughts(text_model, count):
     with pytest.raises(ValueError, match="num_thoughts.*at least 0"):

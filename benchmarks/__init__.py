@@ -1,0 +1,1 @@
+"""How long the model takes, beside the least that it could take."""

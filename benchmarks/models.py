@@ -1,0 +1,83 @@
+"""The model under test, its floor, and the batches both read."""
+
+import keras
+import keras_hub
+import numpy as np
+
+import keras_coconut
+
+
+def make_backbone(shape):
+    return keras_hub.models.GPT2Backbone(
+        vocabulary_size=shape.vocabulary,
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        hidden_dim=shape.hidden,
+        intermediate_dim=4 * shape.hidden,
+        dropout=0.0,
+        max_sequence_length=1024,
+        dtype=shape.dtype,
+    )
+
+
+def make_coconut(shape, mode):
+    return _compiled(
+        keras_coconut.ContinuousThoughtLM(make_backbone(shape)), mode
+    )
+
+
+def make_floor(shape, mode):
+    """The same backbone, once over as many tokens, logits on the response.
+
+    KerasHub's own forward pass, teacher-forced: no thought waits for another.
+    No chain of thoughts can be computed with fewer positions.
+    """
+    backbone = make_backbone(shape)
+    inputs = backbone.input
+    hidden = backbone(inputs)[:, -shape.response :]
+    logits = backbone.token_embedding(hidden, reverse=True)
+    return _compiled(keras.Model(inputs, logits), mode)
+
+
+def _compiled(model, mode):
+    model.compile(
+        keras.optimizers.AdamW(1e-4, weight_decay=0.01),
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+        weighted_metrics=[],
+        jit_compile=mode == "xla",
+        run_eagerly=mode == "eager" and keras.config.backend() != "torch",
+    )
+    return model
+
+
+def make_batches(shape, batches, seed=0):
+    """Random tokens: `(x, y, sample_weight)` for the model and its floor."""
+    random = np.random.default_rng(seed)
+    rows = shape.batch * batches
+
+    def ids(length):
+        return random.integers(0, shape.vocabulary, (rows, length), "int32")
+
+    padding = np.linspace(0, shape.padding * shape.question, shape.batch)
+    padding = np.tile(padding.astype(int), batches)[:, None]
+    question_mask = (np.arange(shape.question)[None] >= padding).astype("int32")
+    x = {
+        "question_ids": ids(shape.question),
+        "question_mask": question_mask,
+        "thought_mask": np.ones((rows, shape.thoughts), "int32"),
+        "response_ids": ids(shape.response),
+        "response_mask": np.ones((rows, shape.response), "int32"),
+    }
+    y = np.roll(x["response_ids"], -1, axis=1)
+    weights = np.ones_like(y, "float32")
+    weights[:, -1] = 0
+    masks = ("question_mask", "thought_mask", "response_mask")
+    floor = {
+        "token_ids": np.concatenate(
+            [x["question_ids"], ids(shape.thoughts), x["response_ids"]], axis=1
+        ),
+        "padding_mask": np.concatenate([x[key] for key in masks], axis=1),
+    }
+    return (x, y, weights), (floor, y, weights)

@@ -1,0 +1,146 @@
+"""One measurement in a fresh process; prints one line of JSON.
+
+KERAS_BACKEND=jax python -m benchmarks.worker '{"what": "train", ...}'
+"""
+
+import dataclasses
+import json
+import platform
+import resource
+import sys
+import time
+
+import keras
+import numpy as np
+
+from benchmarks import models
+from benchmarks.shapes import Shape
+
+
+def seconds_of(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def fit_function(model, data, batch_size):
+    """One `fit` over the data, as a user runs it."""
+    x, y, weights = data
+    return lambda: model.fit(
+        x,
+        y,
+        sample_weight=weights,
+        batch_size=batch_size,
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def train(shape, mode, rounds, steps):
+    """Seconds a training step, the model and its floor in turns."""
+    ours, floor = models.make_batches(shape, steps)
+    runs = {
+        "coconut": fit_function(
+            models.make_coconut(shape, mode), ours, shape.batch
+        ),
+        "floor": fit_function(
+            models.make_floor(shape, mode), floor, shape.batch
+        ),
+    }
+    result = {f"{name}_first": seconds_of(run) for name, run in runs.items()}
+    taken = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            taken[name].append(seconds_of(run) / steps)
+    return {**result, **taken}
+
+
+def compile_stages(shape, mode, rounds, steps):
+    """Seconds to the first step, stage by stage, and the floor's."""
+    del rounds, steps
+    model = models.make_coconut(shape, mode)
+    first = []
+    for thoughts in range(shape.thoughts + 1):
+        stage = dataclasses.replace(shape, thoughts=thoughts)
+        data, _ = models.make_batches(stage, 1)
+        run = fit_function(model, data, shape.batch)
+        first.append(seconds_of(run) - seconds_of(run))
+    _, data = models.make_batches(shape, 1)
+    run = fit_function(models.make_floor(shape, mode), data, shape.batch)
+    return {"stages": first, "floor": seconds_of(run) - seconds_of(run)}
+
+
+def memory(shape, mode, rounds, steps, which):
+    """Peak memory in bytes of a process that trains three steps."""
+    del rounds, steps
+    ours, floor = models.make_batches(shape, 3)
+    make = {"coconut": models.make_coconut, "floor": models.make_floor}[which]
+    data = ours if which == "coconut" else floor
+    fit_function(make(shape, mode), data, shape.batch)()
+    # Kilobytes on Linux.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"peak": peak}
+
+
+def generate(shape, mode, rounds, steps, tokens):
+    """Seconds a question, and those of the first call."""
+    del steps
+    model = models.make_coconut(shape, mode)
+    (x, _, _), _ = models.make_batches(shape, 1)
+    x = {key: x[key] for key in list(x)[:3]}
+    x["response_ids"] = np.zeros((shape.batch, 1), "int32")
+
+    def run():
+        model.generate(x, max_length=tokens, stop_token_ids=None)
+
+    first = seconds_of(run)
+    taken = [seconds_of(run) / shape.batch for _ in range(rounds)]
+    return {"first": first, "coconut": taken}
+
+
+MEASURES = {
+    "train": train,
+    "compile": compile_stages,
+    "memory": memory,
+    "generate": generate,
+}
+
+
+def main():
+    spec = json.loads(sys.argv[1])
+    shape = Shape(**spec.pop("shape"))
+    measure = MEASURES[spec.pop("what")]
+    result = measure(shape, **spec)
+    result["versions"] = {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        keras.config.backend(): backend_version(),
+    }
+    result["device"] = device()
+    print(json.dumps(result), flush=True)
+
+
+def backend_version():
+    return __import__(keras.config.backend()).__version__
+
+
+def device():
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+        return f"cpu, {torch.get_num_threads()} threads"
+    import tensorflow as tf
+
+    names = tf.config.list_physical_devices("GPU")
+    return names[0].name if names else "cpu"
+
+
+if __name__ == "__main__":
+    main()
