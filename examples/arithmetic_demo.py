@@ -37,7 +37,8 @@ flags.DEFINE_integer("seed", 0, "Seed of the weights and of the order.")
 flags.DEFINE_integer("train_problems", 50_000, "Problems to train on.")
 flags.DEFINE_integer("test_problems", 1_000, "Held-out problems to test on.")
 flags.DEFINE_integer("steps", 200, "Training steps in an epoch.")
-flags.DEFINE_list("epochs", ["2", "1", "3", "3"], "Epochs in stages 0 to 3.")
+flags.DEFINE_list("epochs", ["2", "1", "3", "4"], "Epochs in stages 0 to 3.")
+flags.DEFINE_integer("chain_epochs", 3, "Epochs of chain of thought.")
 
 NUM_STEPS = 3
 BATCH_SIZE = 128
@@ -81,7 +82,8 @@ def train(name, curriculum, epochs, preprocessor, problems, validation):
         epochs=epochs,
         verbose=2,
         callbacks=[
-            keras_coconut.CurriculumScheduler(dataset),
+            # At this learning rate a fresh Adam would take large first steps.
+            keras_coconut.CurriculumScheduler(dataset, reset_optimizer="never"),
             AnswerAccuracy(validation, max_length=MAX_LENGTH, batch_size=250),
         ],
     )
@@ -113,23 +115,35 @@ def main(_):
         make_word_tokenizer(words)
     )
 
-    # Stage k replaces the first k steps by k thoughts. A curriculum without
-    # stages is chain of thought; one that is in its extra stage from the first
-    # epoch on, with no thoughts, is no chain of thought.
+    # Stage k replaces the first k steps by k thoughts; three rows in ten are
+    # shown at another stage, so that early thoughts keep their meaning. A
+    # curriculum without stages is chain of thought, and needs fewer steps. One
+    # that is in its extra stage from the first epoch on, with no thoughts, is
+    # no chain of thought.
     initial, *later = map(int, FLAGS.epochs)
     epochs = initial + sum(later)
-    curricula = {
-        "chain of thought": keras_coconut.Curriculum(0, extra_stage=False),
-        "no chain of thought": keras_coconut.Curriculum(0, initial_epochs=0),
-        "Coconut": keras_coconut.Curriculum(
-            max_stage=NUM_STEPS,
-            initial_epochs=initial,
-            epochs_per_stage=later,
-            extra_stage=False,
+    plans = {
+        "chain of thought": (
+            keras_coconut.Curriculum(0, extra_stage=False),
+            FLAGS.chain_epochs,
+        ),
+        "no chain of thought": (
+            keras_coconut.Curriculum(0, initial_epochs=0),
+            epochs,
+        ),
+        "Coconut": (
+            keras_coconut.Curriculum(
+                max_stage=NUM_STEPS,
+                initial_epochs=initial,
+                epochs_per_stage=later,
+                extra_stage=False,
+                mixing_probability=0.3,
+            ),
+            epochs,
         ),
     }
     rows = []
-    for name, curriculum in curricula.items():
+    for name, (curriculum, epochs) in plans.items():
         model, history = train(
             name, curriculum, epochs, preprocessor, training, validation
         )
@@ -144,10 +158,12 @@ def main(_):
                 max_length=MAX_LENGTH,
                 batch_size=250,
             )
-            label = name
+            label, steps = name, f"{epochs * FLAGS.steps:,}"
             if count != model.num_thoughts:
-                label = "  the same model, thoughts left out"
-            rows.append((label, result.accuracy, result.tokens_generated))
+                label, steps = "  the same model, thoughts left out", ""
+            rows.append(
+                (label, steps, result.accuracy, result.tokens_generated)
+            )
 
     # `model` is now the one that thinks.
     model.save_to_preset(str(output / "preset"))
@@ -157,12 +173,10 @@ def main(_):
         title="Coconut on arithmetic modulo 10: steps become thoughts",
     )
 
-    print(
-        f"\n== {len(test):,} held-out problems, {epochs * FLAGS.steps:,} steps"
-    )
-    print(f"{'':36}{'accuracy':>10}{'tokens generated':>18}")
-    for label, accuracy, tokens in rows:
-        print(f"{label:36}{accuracy:>10.1%}{tokens:>18.1f}")
+    print(f"\n== {len(test):,} held-out problems")
+    print(f"{'':36}{'steps':>7}{'accuracy':>10}{'tokens generated':>18}")
+    for label, steps, accuracy, tokens in rows:
+        print(f"{label:36}{steps:>7}{accuracy:>10.1%}{tokens:>18.1f}")
     print("(a thought counts as one token, the end of text is not counted)")
 
     print("\n== What each thought decodes to, beside the running values")

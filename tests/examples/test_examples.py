@@ -32,6 +32,7 @@ def test_the_demo(tmp_path):
         "--test_problems=20",
         "--steps=3",
         "--epochs=1,1,0,1",
+        "--chain_epochs=1",
     )
     assert "chain of thought" in printed and "thoughts left out" in printed
     assert printed.count("   thought decodes to ") == 5 * 3
