@@ -55,7 +55,7 @@ def plot_stages(
         axes.text(
             (first + last + 1) / 2,
             1.02,
-            f"stage {stage}\n{thoughts} thoughts",
+            f"stage {stage}\n{thoughts} thought{'' if thoughts == 1 else 's'}",
             transform=axes.get_xaxis_transform(),
             ha="center",
             fontsize=9,
@@ -80,7 +80,7 @@ def plot_stages(
         )
         right.set_ylabel("answer accuracy (%)")
         right.set_ylim(0, 103)
-    axes.legend(handles=lines, loc="lower left")
+    axes.legend(handles=lines, loc="center right")
     if title:
         figure.suptitle(title)
     figure.savefig(path, dpi=130)
