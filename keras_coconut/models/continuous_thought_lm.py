@@ -235,12 +235,6 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         length = ops.sum(mask, axis=1)
         thought_mask = x["thought_mask"]
         slots = thought_mask.shape[1]
-        if slots is None:
-            raise ValueError(
-                "`thought_mask` must have a number of slots that is known when "
-                "the model is traced: each slot is a pass of its own. "
-                f"Received: shape={tuple(thought_mask.shape)}"
-            )
         if slots == 0:
             return ops.zeros_like(thought[:, :0]), [question], length
         # An idle slot repeats the last position; no other position sees it.

@@ -110,6 +110,12 @@ def check_keys(x, keys=KEYS) -> None:
                 f"`{key}` must have two dimensions, (batch, length). "
                 f"Received: shape={shape}"
             )
+        if shape[1] is None:
+            raise ValueError(
+                f"`{key}` must have a length that is known when the model is "
+                "traced: each slot of a thought is a pass of its own. "
+                f"Received: shape={shape}"
+            )
         batch = shape[0] if batch is None else batch
         if None not in (shape[0], batch) and shape[0] != batch:
             raise ValueError(

@@ -100,6 +100,7 @@ class CurriculumDataset(VaryingBatches):
         self._problems = [tokenized[index] for index in self.kept]
         self._question_length = max(len(p.question) for p in self._problems)
         self._order = (None, None)
+        self._response_lengths = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -157,7 +158,7 @@ class CurriculumDataset(VaryingBatches):
             problems,
             layouts,
             question_length=self._question_length,
-            response_length=self._response_length,
+            response_length=self._response_lengths[self._stage],
         )
         sample_weight[len(chosen) - weightless :] = 0
         return x, y, sample_weight
@@ -189,13 +190,15 @@ class CurriculumDataset(VaryingBatches):
 
     def _lay_out(self, stage):
         self._stage = stage
-        self._response_length = max(
-            problem.response_length(
-                self.curriculum.layout(len(problem.steps), shown).hidden_steps
+        if stage not in self._response_lengths:
+            self._response_lengths[stage] = max(
+                problem.response_length(
+                    self.curriculum.layout(steps, shown).hidden_steps
+                )
+                for problem in self._problems
+                for steps in [len(problem.steps)]
+                for shown in self.curriculum.stages_shown(stage, steps)
             )
-            for problem in self._problems
-            for shown in self.curriculum.stages_shown(stage, len(problem.steps))
-        )
 
     def _that_fit(self, tokenized, drop_too_long):
         """Returns the indices of the problems that fit at every stage."""

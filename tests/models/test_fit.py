@@ -313,7 +313,7 @@ def test_a_preprocessor_that_is_too_large_for_the_backbone(text_model, record):
         )
 
 
-def test_an_unknown_number_of_slots(text_model, batches):
+def test_lengths_that_are_not_known(text_model, batches):
     """As in a function of the user's own that TensorFlow traces."""
     if BACKEND != "tensorflow":
         pytest.skip("only TensorFlow traces with unknown shapes")
@@ -322,7 +322,7 @@ def test_an_unknown_number_of_slots(text_model, batches):
     x, _, _ = batches
     spec = {key: tf.TensorSpec((None, None), tf.int32) for key in x}
     traced = tf.function(text_model, input_signature=[spec])
-    with pytest.raises(ValueError, match="`thought_mask`.*known"):
+    with pytest.raises(ValueError, match="a length that is known"):
         traced(x)
 
 
