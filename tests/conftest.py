@@ -54,4 +54,4 @@ def model(record):
 @pytest.fixture
 def text_model():
     """A tiny GPT-2 with a vocabulary of bytes and a few words."""
-    return tiny.text_model()
+    return tiny.compiled(tiny.text_model())

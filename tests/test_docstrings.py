@@ -55,7 +55,7 @@ def names(monkeypatch, tmp_path):
     """What the examples take for granted."""
     monkeypatch.chdir(tmp_path)
     problems = tiny.problems(8)
-    model = tiny.text_model(longest=160)
+    model = tiny.compiled(tiny.text_model(layers=1, longest=160))
     model.num_thoughts = 2
     curriculum = keras_coconut.Curriculum(2)
     dataset = keras_coconut.CurriculumDataset(
