@@ -389,8 +389,6 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
                 of a dataset, and nothing of an iterator, which would lose it.
             keys: the keys of the call contract that it must have.
         """
-        if isinstance(x, varying_batches.VaryingBatches):
-            return  # Checked when it was made.
         if isinstance(x, keras.utils.PyDataset):
             x = x[0]
         elif hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):

@@ -257,6 +257,14 @@ def test_a_dataset_without_its_scheduler(text_model):
         text_model.fit(make_dataset(text_model, chain), epochs=1, verbose=0)
 
 
+def test_a_dataset_of_another_vocabulary(text_model, record):
+    dataset = make_dataset(text_model)
+    other = keras_coconut.ContinuousThoughtLM(tiny.parity_backbone(record))
+    scheduler = keras_coconut.CurriculumScheduler(dataset)
+    with pytest.raises(ValueError, match="vocabulary, 0 to 60"):
+        other.fit(dataset, epochs=8, callbacks=[scheduler], verbose=0)
+
+
 def test_steps_per_epoch_belongs_to_the_dataset(text_model):
     tiny.compiled(text_model)
     with pytest.raises(ValueError, match="given to the dataset"):
