@@ -6,7 +6,13 @@ import numpy as np
 from keras import ops
 
 from keras_coconut.curriculum import check_count
-from keras_coconut.models import decoder, generation, spans, varying_batches
+from keras_coconut.models import (
+    chain,
+    decoder,
+    generation,
+    spans,
+    varying_batches,
+)
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.thought_reader import ThoughtReader
 from keras_coconut.models.thought_tokens import (
@@ -156,11 +162,20 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
     def call(self, inputs, training=None):
         spans.check_keys(inputs)
         x = _as_int(inputs, spans.KEYS)
-        _, memory, length = self._think(x, training, remember=True)
+        # One lookup: each has a gradient as large as the whole vocabulary.
+        question, response = ops.split(
+            decoder.embed_tokens(
+                self.backbone,
+                ops.concatenate([x["question_ids"], x["response_ids"]], axis=1),
+            ),
+            [x["question_ids"].shape[1]],
+            axis=1,
+        )
+        _, memory, length = self._think(question, x, training)
         response_mask = x["response_mask"]
         hidden, _ = decoder.decode_span(
             self.backbone,
-            decoder.embed_tokens(self.backbone, x["response_ids"]),
+            response,
             length[:, None] + _positions(response_mask),
             ops.cast(response_mask, "bool"),
             memory,
@@ -199,7 +214,8 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         generation.check_not_told(num_thoughts)
         spans.check_keys(questions, spans.QUESTION_KEYS)
         x = _as_int(questions, spans.QUESTION_KEYS)
-        thoughts, _, _ = self._think(x, training=False, remember=False)
+        question = decoder.embed_tokens(self.backbone, x["question_ids"])
+        thoughts, _, _ = self._think(question, x, training=False)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
 
@@ -210,14 +226,13 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
             self.__dict__["_reader"] = ThoughtReader(self)
         return self.__dict__["_reader"]
 
-    def _think(self, x, training, remember):
+    def _think(self, inputs, x, training):
         """Passes over the question and the thoughts.
 
         Args:
+            inputs: float tensor (B, Q, D), the embeddings of the question.
             x: the question's and the thoughts' keys.
             training: bool, whether dropout is on.
-            remember: bool. Whether spans that follow will attend to the
-                thoughts; the last thought then takes a pass too.
 
         Returns:
             A tuple of the thoughts (B, K, D), the `decoder.Span`s of question
@@ -226,7 +241,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         mask = x["question_mask"]
         thought, question = decoder.decode_span(
             self.backbone,
-            decoder.embed_tokens(self.backbone, x["question_ids"]),
+            inputs,
             _positions(mask),
             ops.cast(mask, "bool"),
             outputs="last",
@@ -234,33 +249,13 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         )
         length = ops.sum(mask, axis=1)
         thought_mask = x["thought_mask"]
-        slots = thought_mask.shape[1]
-        if slots == 0:
+        if thought_mask.shape[1] == 0:
             return ops.zeros_like(thought[:, :0]), [question], length
-        # An idle slot repeats the last position; no other position sees it.
-        positions = ops.maximum(
-            length[:, None] + ops.cumsum(thought_mask, axis=1) - 1, 0
+        thoughts, span = chain.think(
+            self.backbone, thought, question, thought_mask, length, training
         )
-        thoughts, memory, past = [], [question], None
-        for slot in range(slots):
-            thoughts.append(thought)
-            last = slot == slots - 1
-            if last and not remember:
-                break
-            here = slice(slot, slot + 1)
-            thought, span = decoder.decode_span(
-                self.backbone,
-                thought,
-                positions[:, here],
-                ops.cast(thought_mask[:, here], "bool"),
-                memory,
-                outputs="none" if last else "last",
-                training=training,
-            )
-            past = span if past is None else decoder.join_spans(past, span)
-            memory = [question, past]
-        thoughts = ops.concatenate(thoughts, axis=1)
-        return thoughts, memory, length + ops.sum(thought_mask, axis=1)
+        length = length + ops.sum(thought_mask, axis=1)
+        return thoughts, [question, span], length
 
     # === Training ===
 

@@ -12,10 +12,16 @@ This is the one file that touches sublayers which KerasHub names privately;
 
 from typing import Any, Literal, NamedTuple
 
+import keras
 from keras import ops
+
+from keras_coconut.models import autodiff
+from keras_coconut.models.dropout import LayerDropout
 
 # Scores are float32: this vanishes in a softmax without being infinite.
 _HIDDEN_SCORE = -1e9
+# Layers, below which compiling them one by one takes little time.
+_WORTH_ROLLING = 4
 
 
 class Span(NamedTuple):
@@ -40,6 +46,120 @@ def logits(backbone, hidden):
     return backbone.token_embedding(hidden, reverse=True)
 
 
+def walk(
+    backbone,
+    inputs,
+    positions,
+    past,
+    own,
+    dropout,
+    outputs="all",
+    roll=False,
+):
+    """Runs the backbone's layers over positions that attend to given spans.
+
+    Args:
+        backbone: a `keras_hub.models.GPT2Backbone`.
+        inputs: float tensor (B, length, D), embeddings without positions.
+        positions: int tensor (B, length), positions among a row's real tokens.
+        past: list of `(keys, values, visible)` that are attended to: of a span,
+            the keys and the values of all layers, and a bool tensor that
+            broadcasts to (B, 1, length, length of the span).
+        own: function of a layer's number and of the keys and values computed
+            here, which returns what else is attended to, as such a list with
+            the keys and values of that layer.
+        dropout: a `LayerDropout` or a `DrawnDropout`.
+        outputs: which hidden states the caller needs: `"all"` of them, the
+            `"last"` only, or `"none"`, when only the keys and values matter.
+            The last layer then computes no more than those.
+        roll: bool. Whether to compile one layer for all, where that saves much
+            time; `own` must then not look at the number. Copies all weights,
+            which does not show beside many positions, and would beside one.
+
+    Returns:
+        A tuple of the hidden states after the final layer norm, (B, length, D)
+        or (B, 1, D) or `None`, and of the keys and the values, each a tuple
+        with one tensor (B, heads, length, head size) for each layer.
+    """
+    x = dropout.embeddings(_add_positions(backbone, inputs, positions))
+    layers = backbone.transformer_layers
+
+    def run(number, x, past, wanted="all"):
+        return _run_layer(layers[number], number, x, past, own, dropout, wanted)
+
+    def of(number):
+        return [
+            (keys[number], values[number], visible)
+            for keys, values, visible in past
+        ]
+
+    keys_and_values = []
+    last = len(layers) - 1
+    if roll and autodiff.compiles_what_it_repeats() and last >= _WORTH_ROLLING:
+        x, keys_and_values = _roll(layers[:last], x, past, own, dropout)
+    for number in range(len(keys_and_values), last):
+        x, *found = run(number, x, of(number))
+        keys_and_values.append(found)
+    x, *found = run(last, x, of(last), outputs)
+    keys, values = zip(*keys_and_values, found)
+    return None if x is None else backbone.layer_norm(x), keys, values
+
+
+def _roll(layers, x, past, own, dropout):
+    """Runs layers as one that is repeated with the weights of each."""
+    stacked_dropout, dropout_of = dropout.roll(layers)
+    each = {
+        "weights": [_stack(weights) for weights in zip(*_weights_of(layers))],
+        "past": [
+            (_stack(keys[: len(layers)]), _stack(values[: len(layers)]))
+            for keys, values, _ in past
+        ],
+        "dropout": stacked_dropout,
+    }
+
+    def body(x, one):
+        dropout, seeds = dropout_of(one["dropout"])
+        spans = [
+            (*pair, visible) for pair, (_, _, visible) in zip(one["past"], past)
+        ]
+        weights = zip(layers[0].weights, one["weights"])
+        with keras.StatelessScope([*weights, *seeds]):
+            x, keys, values = _run_layer(
+                layers[0], 0, x, spans, own, dropout, "all"
+            )
+        return x, (keys, values)
+
+    x, stacked = ops.scan(body, x, each)
+    return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
+
+
+def _weights_of(layers):
+    return [layer.weights for layer in layers]
+
+
+def _stack(tensors):
+    return ops.stack([ops.convert_to_tensor(tensor) for tensor in tensors])
+
+
+def _run_layer(layer, number, x, past, own, dropout, wanted):
+    normed = layer._self_attention_layer_norm(x)
+    attention = layer._self_attention_layer
+    keys = _by_head(attention.key_dense(normed))
+    values = _by_head(attention.value_dense(normed))
+    if wanted == "none":
+        return None, keys, values
+    if wanted == "last":
+        x, normed = x[:, -1:], normed[:, -1:]
+    query = attention.query_dense(normed)
+    spans = [*past, *own(number, keys, values)]
+    attended = attention.output_dense(_attend(query, spans, dropout, number))
+    x = x + dropout.attention(number, attended)
+    hidden = layer._feedforward_layer_norm(x)
+    hidden = layer._feedforward_intermediate_dense(hidden)
+    hidden = layer._feedforward_output_dense(hidden)
+    return x + dropout.feedforward(number, hidden), keys, values
+
+
 def decode_span(
     backbone,
     inputs,
@@ -56,51 +176,27 @@ def decode_span(
     by no other position; it still sees itself, so that nothing turns to NaN.
 
     Args:
-        backbone: a `keras_hub.models.GPT2Backbone`.
-        inputs: float tensor (B, length, D), embeddings without positions.
-        positions: int tensor (B, length), positions among a row's real tokens.
+        backbone, inputs, positions, outputs: see `walk`.
         mask: bool tensor (B, length), true where a position is real.
         memory: the `Span`s before this one, in order.
-        outputs: which hidden states the caller needs: `"all"` of them, the
-            `"last"` only, or `"none"`, when only the keys and values matter.
-            The last layer then computes no more than those.
         training: bool, whether dropout is on.
 
     Returns:
-        A tuple of the hidden states after the final layer norm, (B, length, D)
-        or (B, 1, D) or `None`, and the `Span` to be remembered.
+        A tuple of the hidden states, as `walk` returns them, and the `Span` to
+        be remembered.
     """
-    x = _add_positions(backbone, inputs, positions, training)
-    visible = _visible_in_span(mask)
-    keys, values = [], []
-    last = len(backbone.transformer_layers) - 1
-    for index, layer in enumerate(backbone.transformer_layers):
-        wanted = outputs if index == last else "all"
-        normed = layer._self_attention_layer_norm(x)
-        attention = layer._self_attention_layer
-        own_keys = _by_head(attention.key_dense(normed))
-        own_values = _by_head(attention.value_dense(normed))
-        keys.append(own_keys)
-        values.append(own_values)
-        if wanted == "none":
-            x = None
-            break
-        if wanted == "last":
-            x, normed = x[:, -1:], normed[:, -1:]
-            visible = visible[:, :, -1:]
-        attended = attend(
-            attention,
-            attention.query_dense(normed),
-            [
-                (span.keys[index], span.values[index], span.mask[:, None, None])
-                for span in memory
-            ]
-            + [(own_keys, own_values, visible)],
-            training=training,
-        )
-        x = _finish_layer(layer, x, attended, training)
-    hidden = None if x is None else backbone.layer_norm(x)
-    return hidden, Span(tuple(keys), tuple(values), mask)
+    visible = visible_in_span(mask)
+    hidden, keys, values = walk(
+        backbone,
+        inputs,
+        positions,
+        in_the_past(memory),
+        lambda number, keys, values: [(keys, values, visible)],
+        LayerDropout(backbone, training),
+        outputs,
+        roll=True,
+    )
+    return hidden, Span(keys, values, mask)
 
 
 def decode_token(backbone, inputs, positions, written, index, memory):
@@ -122,35 +218,26 @@ def decode_token(backbone, inputs, positions, written, index, memory):
         A tuple of the hidden state (B, 1, D) and the `Span` with slot `index`
         written.
     """
-    x = _add_positions(backbone, inputs, positions, training=False)
     mask = ops.slice_update(
         written.mask, [0, index], ops.ones_like(positions, dtype="bool")
     )
-    keys, values = [], []
-    for number, layer in enumerate(backbone.transformer_layers):
-        normed = layer._self_attention_layer_norm(x)
-        attention = layer._self_attention_layer
-        for store, before, now in (
-            (keys, written.keys, attention.key_dense(normed)),
-            (values, written.values, attention.value_dense(normed)),
-        ):
-            store.append(
-                ops.slice_update(
-                    before[number], [0, 0, index, 0], _by_head(now)
-                )
-            )
-        spans = [*memory, Span(keys, values, mask)]
-        attended = attend(
-            attention,
-            attention.query_dense(normed),
-            [
-                (s.keys[number], s.values[number], s.mask[:, None, None])
-                for s in spans
-            ],
-            training=False,
-        )
-        x = _finish_layer(layer, x, attended, training=False)
-    return backbone.layer_norm(x), Span(tuple(keys), tuple(values), mask)
+    all_keys, all_values = [], []
+
+    def own(number, keys, values):
+        at = [0, 0, index, 0]
+        all_keys.append(ops.slice_update(written.keys[number], at, keys))
+        all_values.append(ops.slice_update(written.values[number], at, values))
+        return [(all_keys[-1], all_values[-1], mask[:, None, None])]
+
+    dropout = LayerDropout(backbone, training=False)
+    past = in_the_past(memory)
+    hidden, _, _ = walk(backbone, inputs, positions, past, own, dropout)
+    return hidden, Span(tuple(all_keys), tuple(all_values), mask)
+
+
+def in_the_past(spans):
+    """Returns spans as `walk` attends to them, all of their real positions."""
+    return [(s.keys, s.values, s.mask[:, None, None]) for s in spans]
 
 
 def empty_span(backbone, like: Span, length: int) -> Span:
@@ -164,47 +251,32 @@ def empty_span(backbone, like: Span, length: int) -> Span:
     return Span(blank, blank, ops.zeros((shape[0], length), dtype="bool"))
 
 
-def join_spans(first: Span, second: Span) -> Span:
-    """Returns one `Span` for two that follow each other. Copies both."""
-    return Span(
-        tuple(
-            ops.concatenate(pair, axis=2)
-            for pair in zip(first.keys, second.keys)
-        ),
-        tuple(
-            ops.concatenate(pair, axis=2)
-            for pair in zip(first.values, second.values)
-        ),
-        ops.concatenate([first.mask, second.mask], axis=1),
-    )
-
-
-def attend(attention, query, spans, training=None):
+def _attend(query, spans, dropout, number):
     """Attends to several spans under one softmax, copying none of them.
 
     Args:
-        attention: a `keras.layers.MultiHeadAttention`, for its output
-            projection and its dropout.
         query: float tensor (B, queries, heads, head size).
         spans: list of `(keys, values, visible)`; keys and values are (B,
             heads, length, head size), `visible` broadcasts to (B, heads,
             queries, length).
-        training: bool, whether dropout is on.
+        dropout: a `LayerDropout` or a `DrawnDropout`, for the weights.
+        number: int, that of the layer.
 
     Returns:
-        Float tensor (B, queries, D), after the output projection.
+        Float tensor (B, queries, heads, head size).
     """
-    dropout = attention.dropout if training else 0.0
-    if len(spans) == 1 and not dropout:
+    spans = [
+        (keys, values, visible[:, :, -query.shape[1] :])
+        for keys, values, visible in spans
+    ]
+    if len(spans) == 1 and not dropout.weights_are_dropped(number):
         # One span alone: the backend's fused attention, where it has one.
         keys, values, visible = spans[0]
-        return attention.output_dense(
-            ops.dot_product_attention(
-                query,
-                ops.transpose(keys, (0, 2, 1, 3)),
-                ops.transpose(values, (0, 2, 1, 3)),
-                mask=visible,
-            )
+        return ops.dot_product_attention(
+            query,
+            ops.transpose(keys, (0, 2, 1, 3)),
+            ops.transpose(values, (0, 2, 1, 3)),
+            mask=visible,
         )
     query = ops.transpose(query, (0, 2, 1, 3))
     query = query * ops.cast(query.shape[-1] ** -0.5, query.dtype)
@@ -215,19 +287,17 @@ def attend(attention, query, spans, training=None):
         score = ops.cast(score, "float32")
         scores.append(ops.where(visible, score, _HIDDEN_SCORE))
     weights = ops.softmax(ops.concatenate(scores, axis=-1), axis=-1)
-    weights = ops.cast(weights, query.dtype)
-    if dropout:
-        weights = attention._dropout_layer(weights, training=True)
+    weights = dropout.weights(number, ops.cast(weights, query.dtype))
     attended, start = None, 0
     for keys, values, _ in spans:
         stop = start + keys.shape[2]
         part = ops.matmul(weights[..., start:stop], values)
         attended = part if attended is None else attended + part
         start = stop
-    return attention.output_dense(ops.transpose(attended, (0, 2, 1, 3)))
+    return ops.transpose(attended, (0, 2, 1, 3))
 
 
-def _add_positions(backbone, inputs, positions, training):
+def _add_positions(backbone, inputs, positions):
     # The slice makes the table's gradient dense. A gather's alone would be
     # sparse on TensorFlow, with an index for every row of the batch, and Keras
     # optimizers apply repeated indices as if each stood once.
@@ -237,11 +307,10 @@ def _add_positions(backbone, inputs, positions, training):
     table = ops.slice(table, (0, 0), table.shape)
     table = ops.cast(table, backbone.compute_dtype)
     inputs = ops.cast(inputs, backbone.compute_dtype)
-    x = backbone.embeddings_add((inputs, ops.take(table, positions, axis=0)))
-    return backbone.embeddings_dropout(x, training=training)
+    return backbone.embeddings_add((inputs, ops.take(table, positions, axis=0)))
 
 
-def _visible_in_span(mask):
+def visible_in_span(mask):
     """Returns (B, 1, length, length): causal, real, or the position itself."""
     slots = ops.arange(ops.shape(mask)[1])
     causal = slots[:, None] >= slots[None, :]
@@ -259,12 +328,3 @@ def _by_head(x):
     # through three dimensions copies once; compilers drop both reshapes.
     flat = ops.reshape(x, (-1, shape[1], shape[3]))
     return ops.reshape(flat, (-1, shape[2], shape[1], shape[3]))
-
-
-def _finish_layer(layer, residual, attended, training):
-    """Adds the attention to the residual stream, then the feedforward."""
-    x = residual + layer._self_attention_dropout(attended, training=training)
-    hidden = layer._feedforward_layer_norm(x)
-    hidden = layer._feedforward_intermediate_dense(hidden)
-    hidden = layer._feedforward_output_dense(hidden)
-    return x + layer._feedforward_dropout(hidden, training=training)

@@ -120,7 +120,8 @@ def respond(model, x, stop_token_ids):
     """
     backbone = model.backbone
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
-    _, memory, length = model._think(x, training=False, remember=True)
+    question = decoder.embed_tokens(backbone, x["question_ids"])
+    _, memory, length = model._think(question, x, training=False)
     cache = {
         "memory": tuple(memory),
         "length": length,

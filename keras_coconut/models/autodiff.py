@@ -1,0 +1,220 @@
+"""Gradients of our own making, on three backends.
+
+Keras has `ops.custom_gradient` but nothing that asks for a gradient inside it,
+and its loops have none on JAX or under XLA. These few functions fill that gap;
+each says what its backend needs. They are called while a step is computed and
+hold no state.
+"""
+
+import functools
+
+import keras
+from keras import tree
+
+
+def with_gradient(forward, backward, args, constants):
+    """Computes `forward(args, constants)`, with `backward` as its gradient.
+
+    Args:
+        forward: function of `args` and `constants` that returns a structure of
+            tensors.
+        backward: function of `args`, `constants`, the outputs and their
+            cotangents that returns the cotangents of `args`, in its structure.
+        args: structure of float tensors.
+        constants: structure of tensors that take no gradient.
+
+    Returns:
+        What `forward` returns.
+    """
+    return _IMPLEMENTATIONS[keras.config.backend()][0](
+        forward, backward, args, constants
+    )
+
+
+def pullback(function, args):
+    """Returns `function(*args)` and what leads back from it to `args`.
+
+    Args:
+        function: function that returns a structure of float tensors.
+        args: tuple of structures of float tensors.
+
+    Returns:
+        A tuple of the outputs and of a function that takes their cotangents,
+        in the structure of the outputs, and returns those of `args`. It may
+        be called once.
+    """
+    return _IMPLEMENTATIONS[keras.config.backend()][1](function, args)
+
+
+def can_keep_pullbacks() -> bool:
+    """Whether a pullback may wait for the backward pass of the whole step.
+
+    On PyTorch loops are plain Python and it can. A compiled loop cannot carry
+    a function; it computes the pullback anew when it is needed.
+    """
+    if keras.config.backend() != "torch":
+        return False
+    import torch
+
+    return torch.is_grad_enabled()
+
+
+def compiles_what_it_repeats() -> bool:
+    """Whether equal layers one after another each take their time to compile.
+
+    On JAX, where a loop with a gradient avoids it. A TensorFlow loop has none
+    under XLA unless its tensors are kept in lists, which costs more than it
+    saves; PyTorch compiles nothing.
+    """
+    return keras.config.backend() == "jax"
+
+
+def trips(times, at_most):
+    """Returns how often a `fori_loop` should run whose times are a tensor.
+
+    Args:
+        times: int tensor.
+        at_most: int. PyTorch, which would have to wait for the device to learn
+            `times`, takes this instead.
+    """
+    return at_most if keras.config.backend() == "torch" else times
+
+
+def _jax_with_gradient(forward, backward, args, constants):
+    import jax
+
+    # Whatever is traced must be an argument: a `custom_vjp` may not close over
+    # what the caller differentiates.
+    @jax.custom_vjp
+    def call(args, constants):
+        return forward(args, constants)
+
+    def call_forward(args, constants):
+        outputs = forward(args, constants)
+        return outputs, (args, constants, outputs)
+
+    def call_backward(saved, cotangents):
+        return backward(*saved, cotangents), None
+
+    call.defvjp(call_forward, call_backward)
+    return call(args, constants)
+
+
+def _jax_pullback(function, args):
+    import jax
+
+    return jax.vjp(function, *args)
+
+
+def _tensorflow_with_gradient(forward, backward, args, constants):
+    import tensorflow as tf
+
+    structures = {}
+
+    @tf.custom_gradient
+    def call(*flat):
+        inputs = tree.pack_sequence_as((args, constants), flat)
+        outputs = forward(*inputs)
+        structures["outputs"] = _structure(outputs)
+
+        def gradient(*cotangents):
+            cotangents = tree.pack_sequence_as(outputs, cotangents)
+            found = tree.flatten(backward(*inputs, outputs, cotangents))
+            return found + [None] * (len(flat) - len(found))
+
+        return tree.flatten(outputs), gradient
+
+    # Read here: a variable inside would want a gradient of its own.
+    flat = [tf.convert_to_tensor(x) for x in tree.flatten((args, constants))]
+    flat = call(*flat)
+    return tree.pack_sequence_as(structures["outputs"], flat)
+
+
+def _tensorflow_pullback(function, args):
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(tree.flatten(args))
+        outputs = function(*args)
+
+    def pull(cotangents):
+        found = tape.gradient(
+            tree.flatten(outputs),
+            tree.flatten(args),
+            output_gradients=tree.flatten(cotangents),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return tree.pack_sequence_as(args, found)
+
+    return outputs, pull
+
+
+def _torch_with_gradient(forward, backward, args, constants):
+    structures = {"inputs": _structure((args, constants))}
+    flat = _torch_function().apply(
+        forward, backward, structures, *tree.flatten((args, constants))
+    )
+    return tree.pack_sequence_as(structures["outputs"], flat)
+
+
+@functools.cache
+def _torch_function():
+    import torch
+
+    # Nothing here may hold a tensor but by `save_for_backward`: a step's
+    # activations would wait for the garbage collector.
+    class Call(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, forward, backward, structures, *flat):
+            flat = [tensor.detach() for tensor in flat]
+            inputs = tree.pack_sequence_as(structures["inputs"], flat)
+            outputs = forward(*inputs)
+            structures["outputs"] = _structure(outputs)
+            outputs = tree.flatten(outputs)
+            ctx.save_for_backward(*flat, *outputs)
+            ctx.function, ctx.structures = backward, structures
+            return tuple(outputs)
+
+        @staticmethod
+        def backward(ctx, *cotangents):
+            inputs, outputs = ctx.structures.values()
+            saved = [tensor.detach() for tensor in ctx.saved_tensors]
+            args, constants, outputs_ = tree.pack_sequence_as(
+                (*inputs, outputs), saved
+            )
+            cotangents = tree.pack_sequence_as(outputs, cotangents)
+            found = ctx.function(args, constants, outputs_, cotangents)
+            nothing = [None] * len(tree.flatten(inputs[1]))
+            return (None, None, None, *tree.flatten(found), *nothing)
+
+    return Call
+
+
+def _structure(tensors):
+    return tree.map_structure(lambda _: 0, tensors)
+
+
+def _torch_pullback(function, args):
+    import torch
+
+    with torch.enable_grad():
+        flat = [arg.detach().requires_grad_() for arg in tree.flatten(args)]
+        outputs = function(*tree.pack_sequence_as(args, flat))
+
+    def pull(cotangents):
+        found = torch.autograd.grad(
+            tree.flatten(outputs),
+            flat,
+            tree.flatten(cotangents),
+            materialize_grads=True,
+        )
+        return tree.pack_sequence_as(args, found)
+
+    return tree.map_structure(lambda x: x.detach(), outputs), pull
+
+
+_IMPLEMENTATIONS = {
+    "jax": (_jax_with_gradient, _jax_pullback),
+    "tensorflow": (_tensorflow_with_gradient, _tensorflow_pullback),
+    "torch": (_torch_with_gradient, _torch_pullback),
+}
