@@ -223,6 +223,45 @@ def logits(model, x):
     return model.predict_on_batch(x)
 
 
+def loops_in_python():
+    """A context in which a loop that runs eagerly calls its body each time."""
+    import contextlib
+
+    import keras
+
+    if keras.config.backend() == "jax":
+        import jax
+
+        return jax.disable_jit()
+    return contextlib.nullcontext()
+
+
+def call_while_running(function):
+    """Lets the program that is being traced call a function when it runs."""
+    import keras
+
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.debug.callback(function)
+    elif keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.py_function(function, [], [])
+    else:
+        function()
+
+
+def wait():
+    """Waits for what `call_while_running` still has to call."""
+    import keras
+
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.effects_barrier()
+
+
 def compiled(model, optimizer=None, **kwargs):
     """Compiles a model the quick way: XLA only where there is no other."""
     import keras

@@ -69,8 +69,8 @@ def think(backbone, first, question, thought_mask, length, training):
     # By slot, the way back through a step, where a step can be kept.
     pullbacks = {} if autodiff.can_keep_pullbacks() else None
     thoughts, keys, values = autodiff.with_gradient(
-        lambda *inputs: _Chain(backbone, pullbacks, *inputs[:2]).forward(),
-        lambda *inputs: _Chain(backbone, pullbacks, *inputs[:2]).backward(
+        lambda *inputs: Chain(backbone, pullbacks, *inputs[:2]).forward(),
+        lambda *inputs: Chain(backbone, pullbacks, *inputs[:2]).backward(
             *inputs[2:]
         ),
         args,
@@ -79,7 +79,7 @@ def think(backbone, first, question, thought_mask, length, training):
     return thoughts, decoder.Span(keys, values, constants["thought_mask"])
 
 
-class _Chain:
+class Chain:
     """The loop forward and the loop backward over the same tensors."""
 
     def __init__(self, backbone, pullbacks, args, constants):
@@ -104,7 +104,7 @@ class _Chain:
         def body(slot, state):
             thought, thoughts, keys, values = state
             thoughts = ops.slice_update(thoughts, [0, slot, 0], thought)
-            thought, *own = self._step_to_keep(slot, thought, keys, values)
+            thought, *own = self.think_on(slot, thought, keys, values)
             return (thought, thoughts, *_write(slot, (keys, values), own))
 
         state = (self.first, thoughts, empty, empty)
@@ -215,7 +215,7 @@ class _Chain:
                 roll=True,
             )
 
-    def _step_to_keep(self, slot, *args):
+    def think_on(self, slot, *args):
         if self.pullbacks is None:
             return self.step(slot, *args)
         outputs, self.pullbacks[slot] = autodiff.pullback(
@@ -253,8 +253,7 @@ class _Chain:
 def _write(slot, buffers, news):
     return [
         tuple(
-            ops.slice_update(x, [0, 0, slot, 0], y)
-            for x, y in zip(buffer, new)
+            ops.slice_update(x, [0, 0, slot, 0], y) for x, y in zip(buffer, new)
         )
         for buffer, new in zip(buffers, news)
     ]

@@ -109,9 +109,12 @@ def _roll(layers, x, past, own, dropout):
     """Runs layers as one that is repeated with the weights of each."""
     stacked_dropout, dropout_of = dropout.roll(layers)
     each = {
-        "weights": [_stack(weights) for weights in zip(*_weights_of(layers))],
+        "weights": [
+            ops.stack([weight.value for weight in alike])
+            for alike in zip(*(layer.weights for layer in layers))
+        ],
         "past": [
-            (_stack(keys[: len(layers)]), _stack(values[: len(layers)]))
+            (ops.stack(keys[: len(layers)]), ops.stack(values[: len(layers)]))
             for keys, values, _ in past
         ],
         "dropout": stacked_dropout,
@@ -131,14 +134,6 @@ def _roll(layers, x, past, own, dropout):
 
     x, stacked = ops.scan(body, x, each)
     return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
-
-
-def _weights_of(layers):
-    return [layer.weights for layer in layers]
-
-
-def _stack(tensors):
-    return ops.stack([ops.convert_to_tensor(tensor) for tensor in tensors])
 
 
 def _run_layer(layer, number, x, past, own, dropout, wanted):

@@ -1,26 +1,43 @@
 """Batches that follow the curriculum's stage."""
 
+import itertools
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from keras_coconut.curriculum import Curriculum, check_count
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem
+from keras_coconut.training.length_groups import group_by_length
 
 _log = logging.getLogger("keras_coconut")
+
+
+class _Group(NamedTuple):
+    """Problems whose batches are padded to the same lengths."""
+
+    rows: np.ndarray
+    question_length: int
+    response_length: int
 
 
 class CurriculumDataset(VaryingBatches):
     """Problems in batches, each laid out as the stage of the epoch says.
 
     Problems are tokenized once. A batch is a pure function of seed, epoch and
-    index, so a run that is taken up again sees what it would have seen. All
-    batches of a stage have the same question and response length; a batch has
-    no more thought slots than its rows use.
+    index, so a run that is taken up again sees what it would have seen.
+
+    All batches of a stage have the same question and response length, or, with
+    `length_groups`, as many pairs of them as there are groups: problems of like
+    length then share a batch, and less is computed for padding. On PyTorch a
+    batch has as many thought slots as its stage; where steps are compiled it
+    has as many as the last one, so that one program serves several stages. It
+    computes only the thoughts that a row uses.
 
     Without `steps_per_epoch`, an epoch shows every problem once; its last
     batch is filled up with rows that carry no loss, so that nothing is compiled
@@ -35,6 +52,10 @@ class CurriculumDataset(VaryingBatches):
         shuffle: bool. Whether each pass has its own order. Defaults to `True`.
         seed: int. Of the order and of the mixing of stages. Defaults to `0`.
         steps_per_epoch: int. Batches in an epoch. Defaults to one pass.
+        length_groups: int. The most groups of problems of like length. More of
+            them mean less padding, and a program to compile for each on JAX
+            and TensorFlow. On ProsQA with batches of 16, one group computes
+            33% padding, four 14% and sixteen 7%. Defaults to `1`.
         drop_too_long: bool. Whether problems that do not fit into the
             preprocessor's `sequence_length` at some stage are left out, and
             counted in the log, instead of being an error. Defaults to `False`.
@@ -63,6 +84,7 @@ class CurriculumDataset(VaryingBatches):
         shuffle: bool = True,
         seed: int = 0,
         steps_per_epoch: int | None = None,
+        length_groups: int = 1,
         drop_too_long: bool = False,
         **kwargs,
     ):
@@ -75,6 +97,7 @@ class CurriculumDataset(VaryingBatches):
         for name, value in (
             ("batch_size", batch_size),
             ("steps_per_epoch", steps_per_epoch),
+            ("length_groups", length_groups),
         ):
             if value is not None:
                 check_count(name, value, least=1)
@@ -95,12 +118,17 @@ class CurriculumDataset(VaryingBatches):
         self.shuffle = shuffle
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
+        self.length_groups = length_groups
         tokenized = preprocessor.tokenize_problems(problems)
         self.kept = self._that_fit(tokenized, drop_too_long)
         self._problems = [tokenized[index] for index in self.kept]
-        self._question_length = max(len(p.question) for p in self._problems)
+        self._question_lengths = np.array(
+            [len(problem.question) for problem in self._problems]
+        )
+        # Those of the pass that was looked at last.
         self._order = (None, None)
-        self._response_lengths = {}
+        self._batches_of = (None, None)
+        self._groups_of_stages = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -146,7 +174,7 @@ class CurriculumDataset(VaryingBatches):
             raise IndexError(
                 f"`index` must be below {len(self)}. Received: {index}"
             )
-        chosen, weightless = self._choose(index)
+        chosen, weightless, group = self._choose(index)
         problems = [self._problems[row] for row in chosen]
         random = np.random.default_rng([self.seed, 1, self.epoch, index])
         layouts = []
@@ -157,48 +185,110 @@ class CurriculumDataset(VaryingBatches):
         x, y, sample_weight = self.preprocessor.pack(
             problems,
             layouts,
-            question_length=self._question_length,
-            response_length=self._response_lengths[self._stage],
+            question_length=group.question_length,
+            response_length=group.response_length,
+            slots=self._slots(),
         )
         sample_weight[len(chosen) - weightless :] = 0
         return x, y, sample_weight
 
     def _choose(self, index):
-        """Returns the problems of a batch and how many only fill it up."""
-        size, total = self.batch_size, len(self._problems)
-        if self.steps_per_epoch is None:
-            start = index * size
-            rows = range(start, min(start + size, total))
-            chosen = [self._ordered(self.epoch, row) for row in rows]
-            weightless = size - len(chosen)
-            return chosen + chosen[-1:] * weightless, weightless
-        start = (self.epoch * self.steps_per_epoch + index) * size
-        return [
-            self._ordered(*divmod(row, total))
-            for row in range(start, start + size)
-        ], 0
+        """Returns the problems of a batch, how many only fill it up, a group.
 
-    def _ordered(self, number, row):
-        """Returns the problem that stands at `row` in a pass over all."""
-        if not self.shuffle:
-            return row
+        The group is the one that they are all in.
+        """
+        size, total = self.batch_size, len(self._problems)
+        groups = self._groups_of_stages[self._stage]
+        if self.steps_per_epoch is not None:
+            index += self.epoch * self.steps_per_epoch
+            if len(groups) == 1:
+                # One pass goes on where the one before ends.
+                rows = range(index * size, (index + 1) * size)
+                chosen = [
+                    self._ordered(row // total)[row % total] for row in rows
+                ]
+                return chosen, 0, groups[0]
+            number, index = divmod(index, -(-total // size))
+        else:
+            number = self.epoch
+        batches = self._batches(number)
+        group, chosen = batches[index]
+        missing = size - len(chosen)
+        if self.steps_per_epoch is None:
+            return [*chosen, *chosen[-1:] * missing], missing, groups[group]
+        ordered = self._ordered(number)
+        others = itertools.cycle(ordered[np.isin(ordered, groups[group].rows)])
+        return [*chosen, *itertools.islice(others, missing)], 0, groups[group]
+
+    def _batches(self, number):
+        """Returns the group and the problems of each batch of a pass."""
+        if self._batches_of[0] == (number, self._stage):
+            return self._batches_of[1]
+        groups = self._groups_of_stages[self._stage]
+        ordered = self._ordered(number)
+        batches = []
+        for index, group in enumerate(groups):
+            rows = ordered[np.isin(ordered, group.rows)].tolist()
+            batches += [
+                (index, rows[start : start + self.batch_size])
+                for start in range(0, len(rows), self.batch_size)
+            ]
+        if self.shuffle and len(groups) > 1:
+            random = np.random.default_rng([self.seed, 2, number])
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        self._batches_of = ((number, self._stage), batches)
+        return batches
+
+    def _ordered(self, number):
+        """Returns all problems in the order of a pass."""
         if self._order[0] != number:
-            random = np.random.default_rng([self.seed, 0, number])
-            order = random.permutation(len(self._problems))
+            order = np.arange(len(self._problems))
+            if self.shuffle:
+                random = np.random.default_rng([self.seed, 0, number])
+                order = random.permutation(order)
             self._order = (number, order)
-        return int(self._order[1][row])
+        return self._order[1]
+
+    def _slots(self):
+        """Returns the thought slots of a batch; those its rows use if `None`."""
+        if keras.config.backend() == "torch":
+            return None
+        curriculum = self.curriculum
+        return max(
+            curriculum.num_thoughts(stage)
+            for stage in range(curriculum.last_stage + 1)
+        )
 
     def _lay_out(self, stage):
         self._stage = stage
-        if stage not in self._response_lengths:
-            self._response_lengths[stage] = max(
-                problem.response_length(
-                    self.curriculum.layout(steps, shown).hidden_steps
+        if stage in self._groups_of_stages:
+            return
+        curriculum = self.curriculum
+        response_lengths = np.array(
+            [
+                max(
+                    problem.response_length(
+                        curriculum.layout(steps, shown).hidden_steps
+                    )
+                    for shown in curriculum.stages_shown(stage, steps)
                 )
                 for problem in self._problems
                 for steps in [len(problem.steps)]
-                for shown in self.curriculum.stages_shown(stage, steps)
+            ]
+        )
+        self._groups_of_stages[stage] = [
+            _Group(
+                rows,
+                int(self._question_lengths[rows].max()),
+                int(response_lengths[rows].max()),
             )
+            for rows in group_by_length(
+                self._question_lengths,
+                response_lengths,
+                self.batch_size,
+                self.length_groups,
+            )
+        ]
 
     def _that_fit(self, tokenized, drop_too_long):
         """Returns the indices of the problems that fit at every stage."""

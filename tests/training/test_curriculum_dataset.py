@@ -2,12 +2,14 @@
 
 import logging
 
+import keras
 import numpy as np
 import pytest
 import tiny
 
 from keras_coconut import Curriculum, CurriculumDataset, Problem
 from keras_coconut.models import spans
+from keras_coconut.training.length_groups import group_by_length
 
 CURRICULUM = Curriculum(max_stage=3, thoughts_per_step=2, epochs_per_stage=1)
 
@@ -117,7 +119,8 @@ def test_one_shape_for_each_stage(make):
         assert len(shapes) == 1
 
 
-def test_no_slot_that_no_row_uses(make):
+def test_the_slots_of_a_stage_or_of_one_program(make):
+    """As many as rows use, or as many in all stages where steps compile."""
     for curriculum in (
         CURRICULUM,
         Curriculum(3, mixing_probability=0.5),
@@ -128,7 +131,96 @@ def test_no_slot_that_no_row_uses(make):
             dataset.set_epoch(epoch)
             for index in range(len(dataset)):
                 mask = dataset[index][0]["thought_mask"]
-                assert mask.shape[1] == mask.sum(axis=1).max()
+                slots = mask.sum(axis=1).max()
+                if keras.config.backend() != "torch":
+                    slots = 3 * curriculum.thoughts_per_step
+                assert mask.shape[1] == slots
+
+
+def varied(count):
+    """Problems of one to nine operations."""
+    random = np.random.default_rng(3)
+    problems = []
+    for _ in range(count):
+        steps = [str(i) for i in range(random.integers(1, 10))]
+        question = "start 1" + ", +1" * len(steps)
+        problems.append(Problem(question, steps, steps[-1]))
+    return problems
+
+
+def padding(dataset):
+    """The share of the positions of an epoch that are not real."""
+    real = computed = 0
+    for index in range(len(dataset)):
+        x, _, weights = dataset[index]
+        counts = weights.any(axis=1)
+        for key in ("question_mask", "response_mask"):
+            real += x[key][counts].sum()
+            computed += x[key].size
+    return 1 - real / computed
+
+
+def test_length_groups(make):
+    """Every problem once, in as many shapes as groups, with less padding."""
+    problems = varied(60)
+    expected, paddings = sorted(rows(make(problems))), []
+    for groups in (1, 2, 4):
+        dataset = make(problems, length_groups=groups)
+        assert len(dataset) == 8
+        shapes = {
+            tuple(value.shape for value in dataset[index][0].values())
+            for index in range(len(dataset))
+        }
+        assert len(shapes) == groups
+        assert sorted(rows(dataset)) == expected
+        dataset.set_epoch(1)
+        dataset.stage = 0
+        assert sorted(rows(dataset)) == expected
+        paddings.append(padding(dataset))
+    assert paddings[0] > paddings[1] + 0.05
+    assert paddings[1] > paddings[2] + 0.05
+
+
+def test_length_groups_of_equal_lengths_are_one(make):
+    problems = [tiny.problems()[0]] * 40
+    dataset = make(problems, length_groups=4)
+    assert len({dataset[i][0]["question_ids"].shape for i in range(5)}) == 1
+
+
+def test_length_groups_cut_where_it_saves_most():
+    """Against every way of cutting a list in two."""
+    random = np.random.default_rng(0)
+    questions = random.integers(1, 50, 21)
+    responses = random.integers(1, 50, 21)
+
+    def positions(groups):
+        return sum(
+            -(-len(rows) // 4)
+            * 4
+            * (questions[rows].max() + responses[rows].max())
+            for rows in groups
+        )
+
+    cuts = []
+    for key in (questions, responses):
+        order = np.argsort(key, kind="stable")
+        cuts += [(order[:at], order[at:]) for at in range(1, 21)]
+    found = group_by_length(questions, responses, 4, 2)
+    assert positions(found) == min(map(positions, cuts))
+
+
+def test_length_groups_of_a_stream_fill_every_batch(make):
+    dataset = make(varied(21), length_groups=3, steps_per_epoch=2)
+    seen = []
+    for epoch in range(3):  # Six batches, two passes of three.
+        dataset.set_epoch(epoch)
+        dataset.stage = 0
+        for index in range(2):
+            assert dataset[index][2].any(axis=1).all()
+        seen += rows(dataset)
+    for start in (0, 24):
+        a_pass = {str(row) for row in seen[start : start + 24]}
+        assert a_pass == {str(row) for row in rows(make(varied(21)))}
 
 
 def test_mixing_shows_other_stages(make):
@@ -172,6 +264,7 @@ def test_thoughts_count_towards_the_length(make):
         (dict(batch_size=0), "batch_size.*at least 1"),
         (dict(batch_size=1.5), "batch_size.*whole number"),
         (dict(steps_per_epoch=0), "steps_per_epoch.*at least 1"),
+        (dict(length_groups=0), "length_groups.*at least 1"),
         (dict(curriculum=3), "curriculum.*Received: 3"),
     ],
 )

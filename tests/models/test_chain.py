@@ -1,0 +1,212 @@
+"""The chain of thoughts: its passes, its gradient and its one program."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+
+from keras_coconut.curriculum import Layout
+from keras_coconut.models import autodiff, chain, decoder
+
+BACKEND = keras.config.backend()
+
+
+def batch(model, counts, idle=0):
+    """Rows that think as often as `counts` says, with idle slots to spare."""
+    tokenized = model.preprocessor.tokenize_problems(
+        tiny.problems()[: len(counts)]
+    )
+    return model.preprocessor.pack(
+        tokenized,
+        [Layout(0, count) for count in counts],
+        slots=max(counts) + idle,
+    )
+
+
+class Step:
+    """The loss and the gradient of one compiled training step, repeatable."""
+
+    def __init__(self, model, data):
+        self.model, self.data = model, data
+        tiny.compiled(model, keras.optimizers.SGD(1.0))
+        self.random = [
+            (variable, ops.convert_to_numpy(variable))
+            for variable in model.non_trainable_variables
+        ]
+        self.start = self.weights()
+
+    def weights(self):
+        return [
+            np.array(ops.convert_to_numpy(variable))
+            for variable in self.model.trainable_variables
+        ]
+
+    def __call__(self, weights):
+        """Returns the loss at given weights, always with the same dropout."""
+        for variable, value in zip(self.model.trainable_variables, weights):
+            variable.assign(value)
+        for variable, value in self.random:
+            variable.assign(value)
+        keras.utils.set_random_seed(5)  # PyTorch draws from its own generator.
+        return float(self.model.train_on_batch(*self.data)[0])
+
+    def gradient(self):
+        """Returns the loss and its gradient, as a step of size 1 shows it."""
+        loss = self(self.start)
+        return loss, [a - b for a, b in zip(self.start, self.weights())]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_gradient_is_the_slope(dropout):
+    """Against differences of the loss, along the gradient and across it."""
+    model = tiny.text_model(dropout=dropout, seed=3)
+    step = Step(model, batch(model, [0, 1, 2, 3], idle=1))
+    _, gradient = step.gradient()
+    random = np.random.default_rng(0)
+    directions = [gradient]
+    for _ in range(2):
+        noise = [random.normal(0, 1, g.shape) for g in gradient]
+        directions.append([g + n / 20 for g, n in zip(gradient, noise)])
+    for direction in directions:
+        size = np.sqrt(sum((d**2).sum() for d in direction))
+        unit = [d / size for d in direction]
+        reach = 4e-3
+        ahead = step([w + reach * d for w, d in zip(step.start, unit)])
+        behind = step([w - reach * d for w, d in zip(step.start, unit)])
+        slope = (ahead - behind) / (2 * reach)
+        expected = sum((g * d).sum() for g, d in zip(gradient, unit))
+        assert slope == pytest.approx(expected, rel=0.02)
+
+
+def test_thoughts_carry_gradient(text_model):
+    """Else the tests above could pass without any flowing through them."""
+    data = batch(text_model, [3, 3])
+    step = Step(text_model, data)
+    _, gradient = step.gradient()
+    kernel = text_model.backbone.transformer_layers[
+        0
+    ]._feedforward_output_dense.kernel
+    index = [v.path for v in text_model.trainable_variables].index(kernel.path)
+    whole = gradient[index]
+
+    # The same, with thoughts that are given and take no gradient.
+    def cut(*args):
+        thoughts, span = think(*args)
+        keys, values = (
+            tuple(map(ops.stop_gradient, tensors)) for tensors in span[:2]
+        )
+        return thoughts, decoder.Span(keys, values, span.mask)
+
+    think, chain.think = chain.think, cut
+    try:
+        step = Step(text_model, data)
+        text_model.make_train_function(force=True)
+        for variable, value in zip(text_model.trainable_variables, step.start):
+            variable.assign(value)
+        _, gradient = step.gradient()
+    finally:
+        chain.think = think
+    assert np.abs(whole - gradient[index]).max() > 1e-3
+
+
+@pytest.mark.skipif(
+    BACKEND == "tensorflow", reason="`ops.scan` fails there on such tensors"
+)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_layers_rolled_into_one_are_the_layers(monkeypatch, dropout):
+    results = []
+    for rolled in (False, True):
+        monkeypatch.setattr(decoder, "_WORTH_ROLLING", 1)
+        monkeypatch.setattr(
+            autodiff, "compiles_what_it_repeats", lambda rolled=rolled: rolled
+        )
+        keras.utils.set_random_seed(7)
+        model = tiny.text_model(layers=3, dropout=dropout)
+        step = Step(model, batch(model, [0, 2, 1]))
+        results.append(step.gradient())
+    (loss, gradient), (rolled_loss, rolled_gradient) = results
+    assert rolled_loss == pytest.approx(loss, abs=1e-5)
+    for one, other in zip(gradient, rolled_gradient):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+def test_one_pass_each_and_logits_for_the_response_only(
+    text_model, monkeypatch
+):
+    passes, heads = [], []
+    walk, logits = decoder.walk, decoder.logits
+
+    def counted_walk(backbone, inputs, *args, **kwargs):
+        passes.append((inputs.shape[1], kwargs.get("outputs", "all")))
+        if len(args) > 4:
+            passes[-1] = (inputs.shape[1], args[4])
+        return walk(backbone, inputs, *args, **kwargs)
+
+    def counted_logits(backbone, hidden):
+        heads.append(tuple(hidden.shape))
+        return logits(backbone, hidden)
+
+    monkeypatch.setattr(decoder, "walk", counted_walk)
+    monkeypatch.setattr(decoder, "logits", counted_logits)
+    x, _, _ = batch(text_model, [0, 3, 1], idle=2)
+    with tiny.loops_in_python():
+        text_model(x)
+    question, response = x["question_ids"].shape[1], x["response_ids"].shape[1]
+    # PyTorch runs the idle slots too: it would have to ask the device.
+    thoughts = 5 if BACKEND == "torch" else 3
+    assert passes == [
+        (question, "last"),
+        *[(1, "all")] * thoughts,
+        (response, "all"),
+    ]
+    assert heads == [(3, response, 16)]
+
+
+def test_nothing_of_the_question_is_copied(text_model, monkeypatch):
+    """Its keys and values take part in no concatenation and no stack."""
+    lengths = []
+
+    def watch(name):
+        original = getattr(ops, name)
+
+        def watched(tensors, axis=0):
+            lengths.extend(
+                tensor.shape[2] for tensor in tensors if tensor.ndim == 4
+            )
+            return original(tensors, axis=axis)
+
+        monkeypatch.setattr(ops, name, watched)
+
+    watch("concatenate")
+    watch("stack")
+    x, _, _ = batch(text_model, [3, 3])
+    lengths.append(0)
+    text_model(x)
+    assert max(lengths) < x["question_ids"].shape[1]
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing")
+def test_one_program_for_several_stages(text_model, monkeypatch):
+    """Other thoughts in the same slots: nothing is traced again."""
+    traces = []
+    think = chain.think
+
+    def traced(*args):
+        traces.append(args)
+        return think(*args)
+
+    monkeypatch.setattr(chain, "think", traced)
+    step, losses, found = None, [], []
+    for counts in ([0, 0], [1, 1], [2, 3]):
+        data = batch(text_model, counts, idle=3 - max(counts))
+        step = step or Step(text_model, data)
+        step.data = data
+        before = len(traces)
+        losses.append(step(step.start))
+        found.append(len(traces) - before)
+    # Keras on JAX traces the model, not the step, at each call to build it.
+    to_build = int(BACKEND == "jax")
+    assert found[0] > to_build
+    assert found[1:] == [to_build] * 2
+    assert len(set(losses)) == 3
