@@ -59,6 +59,42 @@ def can_keep_pullbacks() -> bool:
     return torch.is_grad_enabled()
 
 
+def rematerialized(function, *args):
+    """Returns `function(*args)`; keeps nothing but `args` for its gradient.
+
+    Args:
+        function: function that may read no variable and draw no random number
+            but through its arguments; on PyTorch it may draw.
+        *args: structures of tensors.
+    """
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.checkpoint(function)(*args)
+    if backend == "torch":
+        import torch
+
+        if not torch.is_grad_enabled():
+            return function(*args)
+        return torch.utils.checkpoint.checkpoint(
+            function, *args, use_reentrant=False
+        )
+    import tensorflow as tf
+
+    structures = {}
+
+    @tf.recompute_grad
+    def flat_function(*flat):
+        outputs = function(*tree.pack_sequence_as(args, flat))
+        structures["outputs"] = _structure(outputs)
+        return tuple(tree.flatten(outputs))
+
+    flat = [tf.convert_to_tensor(x) for x in tree.flatten(args)]
+    flat = flat_function(*flat)
+    return tree.pack_sequence_as(structures["outputs"], flat)
+
+
 def compiles_what_it_repeats() -> bool:
     """Whether equal layers one after another each take their time to compile.
 
@@ -202,11 +238,17 @@ def _torch_pullback(function, args):
         outputs = function(*tree.pack_sequence_as(args, flat))
 
     def pull(cotangents):
+        # With some weights frozen, an output may depend on no argument.
+        pairs = [
+            pair
+            for pair in zip(tree.flatten(outputs), tree.flatten(cotangents))
+            if pair[0].requires_grad
+        ]
+        if not pairs:
+            return tree.map_structure(torch.zeros_like, args)
+        differentiable, cotangents = zip(*pairs)
         found = torch.autograd.grad(
-            tree.flatten(outputs),
-            flat,
-            tree.flatten(cotangents),
-            materialize_grads=True,
+            differentiable, flat, cotangents, materialize_grads=True
         )
         return tree.pack_sequence_as(args, found)
 

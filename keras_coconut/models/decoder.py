@@ -55,6 +55,7 @@ def walk(
     dropout,
     outputs="all",
     roll=False,
+    rematerialize=False,
 ):
     """Runs the backbone's layers over positions that attend to given spans.
 
@@ -69,43 +70,66 @@ def walk(
             here, which returns what else is attended to, as such a list with
             the keys and values of that layer.
         dropout: a `LayerDropout` or a `DrawnDropout`.
-        outputs: which hidden states the caller needs: `"all"` of them, the
-            `"last"` only, or `"none"`, when only the keys and values matter.
-            The last layer then computes no more than those.
+        outputs: which hidden states the caller needs: `"all"` of them, or the
+            `"last"` only; the last layer then computes no more.
         roll: bool. Whether to compile one layer for all, where that saves much
             time; `own` must then not look at the number. Copies all weights,
             which does not show beside many positions, and would beside one.
+        rematerialize: bool. Whether to keep the inputs of each layer only, and
+            to compute the rest of it again for its gradient.
 
     Returns:
         A tuple of the hidden states after the final layer norm, (B, length, D)
-        or (B, 1, D) or `None`, and of the keys and the values, each a tuple
+        or (B, 1, D), and of the keys and the values, each a tuple
         with one tensor (B, heads, length, head size) for each layer.
     """
     x = dropout.embeddings(_add_positions(backbone, inputs, positions))
     layers = backbone.transformer_layers
 
-    def run(number, x, past, wanted="all"):
-        return _run_layer(layers[number], number, x, past, own, dropout, wanted)
-
-    def of(number):
-        return [
+    last = len(layers) - 1
+    keys_and_values = []
+    if roll and autodiff.compiles_what_it_repeats() and last >= _WORTH_ROLLING:
+        x, keys_and_values = _roll(
+            layers[:last], x, past, own, dropout, rematerialize
+        )
+    run = _run_layer_again if rematerialize else _run_layer
+    for number in range(len(keys_and_values), last + 1):
+        spans = [
             (keys[number], values[number], visible)
             for keys, values, visible in past
         ]
-
-    keys_and_values = []
-    last = len(layers) - 1
-    if roll and autodiff.compiles_what_it_repeats() and last >= _WORTH_ROLLING:
-        x, keys_and_values = _roll(layers[:last], x, past, own, dropout)
-    for number in range(len(keys_and_values), last):
-        x, *found = run(number, x, of(number))
+        wanted = outputs if number == last else "all"
+        layer = layers[number]
+        x, *found = run(layer, number, x, spans, own, dropout, wanted)
         keys_and_values.append(found)
-    x, *found = run(last, x, of(last), outputs)
-    keys, values = zip(*keys_and_values, found)
-    return None if x is None else backbone.layer_norm(x), keys, values
+    keys, values = zip(*keys_and_values)
+    return backbone.layer_norm(x), keys, values
 
 
-def _roll(layers, x, past, own, dropout):
+def _run_layer_again(layer, number, x, past, own, dropout, wanted):
+    """As `_run_layer`; computed once more when its gradient is taken."""
+    # Whatever the layer reads is an argument: its weights, and the seeds of its
+    # dropout, so that the same numbers are drawn again.
+    stacked, dropout_of = dropout.roll([layer])
+    seeds = [seed[0] for seed in stacked]
+    weights = [ops.convert_to_tensor(weight) for weight in layer.weights]
+
+    def run(x, keys_and_values, weights, seeds):
+        dropout, states = dropout_of(seeds)
+        spans = [
+            (*pair, visible)
+            for pair, (_, _, visible) in zip(keys_and_values, past)
+        ]
+        mapping = [*zip(layer.weights, weights), *states]
+        with keras.StatelessScope(mapping):
+            return _run_layer(layer, number, x, spans, own, dropout, wanted)
+
+    return autodiff.rematerialized(
+        run, x, [(keys, values) for keys, values, _ in past], weights, seeds
+    )
+
+
+def _roll(layers, x, past, own, dropout, rematerialize):
     """Runs layers as one that is repeated with the weights of each."""
     stacked_dropout, dropout_of = dropout.roll(layers)
     each = {
@@ -132,7 +156,12 @@ def _roll(layers, x, past, own, dropout):
             )
         return x, (keys, values)
 
-    x, stacked = ops.scan(body, x, each)
+    if rematerialize:
+        x, stacked = ops.scan(
+            lambda *args: autodiff.rematerialized(body, *args), x, each
+        )
+    else:
+        x, stacked = ops.scan(body, x, each)
     return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
 
 
@@ -141,8 +170,6 @@ def _run_layer(layer, number, x, past, own, dropout, wanted):
     attention = layer._self_attention_layer
     keys = _by_head(attention.key_dense(normed))
     values = _by_head(attention.value_dense(normed))
-    if wanted == "none":
-        return None, keys, values
     if wanted == "last":
         x, normed = x[:, -1:], normed[:, -1:]
     query = attention.query_dense(normed)
@@ -162,8 +189,9 @@ def decode_span(
     mask,
     memory=(),
     *,
-    outputs: Literal["all", "last", "none"] = "all",
+    outputs: Literal["all", "last"] = "all",
     training=None,
+    rematerialize=False,
 ):
     """Runs the backbone over one span that attends to itself and to `memory`.
 
@@ -171,7 +199,7 @@ def decode_span(
     by no other position; it still sees itself, so that nothing turns to NaN.
 
     Args:
-        backbone, inputs, positions, outputs: see `walk`.
+        backbone, inputs, positions, outputs, rematerialize: see `walk`.
         mask: bool tensor (B, length), true where a position is real.
         memory: the `Span`s before this one, in order.
         training: bool, whether dropout is on.
@@ -190,6 +218,7 @@ def decode_span(
         LayerDropout(backbone, training),
         outputs,
         roll=True,
+        rematerialize=rematerialize,
     )
     return hidden, Span(keys, values, mask)
 

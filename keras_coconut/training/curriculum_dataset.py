@@ -250,7 +250,7 @@ class CurriculumDataset(VaryingBatches):
         return self._order[1]
 
     def _slots(self):
-        """Returns the thought slots of a batch; those its rows use if `None`."""
+        """Returns the thought slots of a batch; `None` for those in use."""
         if keras.config.backend() == "torch":
             return None
         curriculum = self.curriculum

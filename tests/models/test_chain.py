@@ -131,6 +131,52 @@ def test_layers_rolled_into_one_are_the_layers(monkeypatch, dropout):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.parametrize("rolled", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_rematerialized_is_the_same(monkeypatch, dropout, rolled):
+    """The same loss and gradient, also where numbers are drawn again."""
+    if rolled and BACKEND == "tensorflow":
+        pytest.skip("`ops.scan` fails there on such tensors")
+    monkeypatch.setattr(decoder, "_WORTH_ROLLING", 1)
+    monkeypatch.setattr(autodiff, "compiles_what_it_repeats", lambda: rolled)
+    results = []
+    for rematerialize in (False, True):
+        keras.utils.set_random_seed(7)
+        model = tiny.text_model(layers=3, dropout=dropout)
+        model.rematerialize = rematerialize
+        step = Step(model, batch(model, [0, 2, 1]))
+        results.append(step.gradient())
+    (loss, gradient), (other_loss, other_gradient) = results
+    assert other_loss == pytest.approx(loss, abs=1e-5)
+    for one, other in zip(gradient, other_gradient):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+def test_rematerialized_layers_run_again(monkeypatch):
+    """Each but those of the thoughts, forward and once more backward."""
+    if BACKEND != "torch":
+        pytest.skip("PyTorch runs layers where others trace them")
+    found = []
+    for rematerialize in (False, True):
+        model = tiny.text_model()
+        model.rematerialize = rematerialize
+        step = Step(model, batch(model, [0, 0]))
+        step(step.start)  # Keras runs the model once more to build it.
+        layers = []
+        run = decoder._run_layer
+
+        def counted(*args, run=run, layers=layers):
+            layers.append(args[1])
+            return run(*args)
+
+        monkeypatch.setattr(decoder, "_run_layer", counted)
+        step(step.start)
+        monkeypatch.setattr(decoder, "_run_layer", run)
+        found.append(len(layers))
+    # Two layers, for the question and for the response.
+    assert found == [4, 8]
+
+
 def test_one_pass_each_and_logits_for_the_response_only(
     text_model, monkeypatch
 ):

@@ -73,6 +73,9 @@ def test_tf_data_of_unknown_shapes(batches):
     for x, y, weights in made:
         by_hand.train_on_batch(x, y, weights)
     for mine, theirs in zip(model.weights, by_hand.weights):
+        if mine.path.endswith("key/bias"):
+            # Its gradient is 0: AdamW makes steps of rounding errors.
+            continue
         np.testing.assert_allclose(
             ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), atol=1e-4
         )
