@@ -36,7 +36,10 @@ flags.DEFINE_list("backends", [], "Backends; all that are installed if empty.")
 flags.DEFINE_list(
     "modes", [], "eager, graph (TensorFlow), xla; those that apply if empty."
 )
-flags.DEFINE_list("measures", ["train"], "train, generate, compile, memory.")
+flags.DEFINE_list(
+    "measures", ["train"], "train, growth, generate, compile, memory."
+)
+flags.DEFINE_bool("rematerialize", False, "For the measure of memory.")
 flags.DEFINE_integer("rounds", 5, "Times that each figure is taken.")
 flags.DEFINE_integer("steps", 2, "Training steps in a round.")
 flags.DEFINE_integer("tokens", 16, "Tokens to generate.")
@@ -99,6 +102,15 @@ def describe(what, result):
             f"{stages} = {sum(result['stages']):.1f} s, floor "
             f"{result['floor']:.1f} s: {found:.2f} of the floor"
         ), found
+    if what == "growth":
+        medians = {
+            int(thoughts): statistics.median(taken)
+            for thoughts, taken in result["coconut"].items()
+        }
+        most = max(medians)
+        found = (medians[most] / medians[0] - 1) / most
+        steps = ", ".join(f"{k}: {v:.3g} s" for k, v in medians.items())
+        return f"{steps}: {100 * found:.2f}% of the first a thought", None
     if what == "memory":
         found = result["coconut"] / result["floor"]
         return (
@@ -123,6 +135,7 @@ def measure(backend, mode, what, shape):
     # Peaks of two processes, each of which did nothing else.
     result = {}
     for which in ("floor", "coconut"):
+        spec["rematerialize"] = FLAGS.rematerialize
         found = run_worker(backend, {**spec, "which": which})
         if "error" in found:
             return found
@@ -167,6 +180,7 @@ def main(_):
             "shape": dataclasses.asdict(shape),
             "rounds": FLAGS.rounds,
             "tokens": FLAGS.tokens,
+            "measures": FLAGS.measures,
         }
         script = str(pathlib.Path(__file__).with_name("official.py"))
         result = last_line(
@@ -175,11 +189,11 @@ def main(_):
         if "error" in result:
             print(f"official: failed: {result['error']}")
         else:
-            print(
-                f"official: {middle(result['train'])} a step, "
-                f"{middle(result['generate'])} a question, "
-                f"{result['peak'] / 2**30:.2f} GiB"
-            )
+            for name, unit in (("train", "step"), ("generate", "question")):
+                if name in result:
+                    print(f"official: {middle(result[name])} a {unit}")
+            if "peak" in result:
+                print(f"official: {result['peak'] / 2**30:.2f} GiB")
         results.append({"what": "official", **result})
     if FLAGS.plot:
         plot(results, FLAGS.plot)

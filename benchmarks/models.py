@@ -20,10 +20,11 @@ def make_backbone(shape):
     )
 
 
-def make_coconut(shape, mode):
-    return _compiled(
-        keras_coconut.ContinuousThoughtLM(make_backbone(shape)), mode
+def make_coconut(shape, mode, rematerialize=False):
+    model = keras_coconut.ContinuousThoughtLM(
+        make_backbone(shape), rematerialize=rematerialize
     )
+    return _compiled(model, mode)
 
 
 def make_floor(shape, mode):
@@ -52,10 +53,16 @@ def _compiled(model, mode):
     return model
 
 
-def make_batches(shape, batches, seed=0):
-    """Random tokens: `(x, y, sample_weight)` for the model and its floor."""
+def make_batches(shape, batches, seed=0, used=None):
+    """Random tokens: `(x, y, sample_weight)` for the model and its floor.
+
+    `used` is how many of the thought slots a row thinks in; all if `None`.
+    """
     random = np.random.default_rng(seed)
     rows = shape.batch * batches
+    thinks = np.arange(shape.thoughts) < (
+        shape.thoughts if used is None else used
+    )
 
     def ids(length):
         return random.integers(0, shape.vocabulary, (rows, length), "int32")
@@ -66,7 +73,7 @@ def make_batches(shape, batches, seed=0):
     x = {
         "question_ids": ids(shape.question),
         "question_mask": question_mask,
-        "thought_mask": np.ones((rows, shape.thoughts), "int32"),
+        "thought_mask": np.tile(thinks.astype("int32"), (rows, 1)),
         "response_ids": ids(shape.response),
         "response_mask": np.ones((rows, shape.response), "int32"),
     }

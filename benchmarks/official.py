@@ -83,11 +83,14 @@ def main():
     path, spec = sys.argv[1], json.loads(sys.argv[2])
     shape = spec["shape"]
     model = load(path, shape)
-    result = {"train": train(model, shape, spec["rounds"])}
-    # Kilobytes on Linux.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    result["peak"] = peak
-    result["generate"] = generate(model, shape, 3, spec["tokens"])
+    result = {}
+    if {"train", "memory"} & set(spec["measures"]):
+        result["train"] = train(model, shape, spec["rounds"])
+        # Kilobytes on Linux.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        result["peak"] = peak
+    if "generate" in spec["measures"]:
+        result["generate"] = generate(model, shape, 3, spec["tokens"])
     print(json.dumps(result), flush=True)
 
 

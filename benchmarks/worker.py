@@ -56,13 +56,17 @@ def train(shape, mode, rounds, steps):
 
 
 def compile_stages(shape, mode, rounds, steps):
-    """Seconds to the first step, stage by stage, and the floor's."""
+    """Seconds to trace and compile, stage by stage, and the floor's.
+
+    What the first step of a stage takes longer than its second. Slots and
+    lengths are the same in all stages, as a `CurriculumDataset` makes them on
+    these backends where the responses of the stages are of one length.
+    """
     del rounds, steps
     model = models.make_coconut(shape, mode)
     first = []
     for thoughts in range(shape.thoughts + 1):
-        stage = dataclasses.replace(shape, thoughts=thoughts)
-        data, _ = models.make_batches(stage, 1)
+        data, _ = models.make_batches(shape, 1, used=thoughts)
         run = fit_function(model, data, shape.batch)
         first.append(seconds_of(run) - seconds_of(run))
     _, data = models.make_batches(shape, 1)
@@ -70,13 +74,36 @@ def compile_stages(shape, mode, rounds, steps):
     return {"stages": first, "floor": seconds_of(run) - seconds_of(run)}
 
 
-def memory(shape, mode, rounds, steps, which):
+def growth(shape, mode, rounds, steps):
+    """Seconds a step by the number of thoughts, in turns.
+
+    The slots are those that are used on PyTorch, and elsewhere as many in all
+    cases, as a `CurriculumDataset` makes them.
+    """
+    model, runs = models.make_coconut(shape, mode), {}
+    for thoughts in (0, shape.thoughts // 2, shape.thoughts):
+        of_case, used = shape, thoughts
+        if keras.config.backend() == "torch":
+            of_case = dataclasses.replace(shape, thoughts=thoughts)
+        data, _ = models.make_batches(of_case, steps, used=used)
+        runs[thoughts] = fit_function(model, data, shape.batch)
+        runs[thoughts]()
+    taken = {thoughts: [] for thoughts in runs}
+    for _ in range(rounds):
+        for thoughts, run in runs.items():
+            taken[thoughts].append(seconds_of(run) / steps)
+    return {"coconut": taken}
+
+
+def memory(shape, mode, rounds, steps, which, rematerialize=False):
     """Peak memory in bytes of a process that trains three steps."""
     del rounds, steps
     ours, floor = models.make_batches(shape, 3)
-    make = {"coconut": models.make_coconut, "floor": models.make_floor}[which]
-    data = ours if which == "coconut" else floor
-    fit_function(make(shape, mode), data, shape.batch)()
+    if which == "coconut":
+        model, data = models.make_coconut(shape, mode, rematerialize), ours
+    else:
+        model, data = models.make_floor(shape, mode), floor
+    fit_function(model, data, shape.batch)()
     # Kilobytes on Linux.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"peak": peak}
@@ -101,6 +128,7 @@ def generate(shape, mode, rounds, steps, tokens):
 MEASURES = {
     "train": train,
     "compile": compile_stages,
+    "growth": growth,
     "memory": memory,
     "generate": generate,
 }

@@ -35,8 +35,8 @@ def think(backbone, first, question, thought_mask, length, training):
         training: bool, whether dropout is on.
 
     Returns:
-        A tuple of the thoughts (B, K, D) and their `decoder.Span`. Slots in
-        which no row thinks are 0.
+        A tuple of the thoughts (B, K, D) and their `decoder.Span`. What stands
+        in a slot in which a row does not think means nothing.
     """
     slots = thought_mask.shape[1]
     # An idle slot repeats the last position; no other position sees it.
@@ -216,6 +216,7 @@ class Chain:
             )
 
     def think_on(self, slot, *args):
+        """Takes a step of the forward loop; keeps the way back if it can."""
         if self.pullbacks is None:
             return self.step(slot, *args)
         outputs, self.pullbacks[slot] = autodiff.pullback(
@@ -224,8 +225,9 @@ class Chain:
         return outputs
 
     def _back_through(self, slot, thoughts, keys, values):
-        if self.pullbacks is not None:
-            return self.pullbacks.pop(slot)
+        kept = (self.pullbacks or {}).pop(slot, None)
+        if kept is not None:  # It is not for a second backward pass.
+            return kept
         slots = ops.arange(self.slots)[:, None]
         past = [
             tuple(ops.where(slots < slot, x, 0) for x in tensors)

@@ -6,7 +6,7 @@ the question's keys and values at every thought. Here every span keeps its own
 keys and values; a query scores each span apart, and one softmax over all scores
 joins them. Nothing is copied and everything is differentiable.
 
-This is the one file that touches sublayers which KerasHub names privately;
+This file and `dropout.py` alone touch sublayers that KerasHub names privately;
 `tests/models/test_decoder.py` fails by name if one of them is renamed.
 """
 

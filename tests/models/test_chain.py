@@ -177,6 +177,17 @@ def test_rematerialized_layers_run_again(monkeypatch):
     assert found == [4, 8]
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="only PyTorch keeps the graph")
+def test_a_second_backward_pass(text_model):
+    x, _, _ = batch(text_model, [2, 1])
+    kernel = text_model.trainable_variables[2].value
+    loss = text_model(x, training=True).square().mean()
+    loss.backward(retain_graph=True)
+    first = kernel.grad.clone()
+    loss.backward()
+    np.testing.assert_allclose(kernel.grad, 2 * first, rtol=1e-4)
+
+
 def test_one_pass_each_and_logits_for_the_response_only(
     text_model, monkeypatch
 ):
