@@ -95,6 +95,20 @@ def rematerialized(function, *args):
     return tree.pack_sequence_as(structures["outputs"], flat)
 
 
+def keep_products(function, *args):
+    """Returns `function(*args)`; on JAX keeps matrix products for its gradient.
+
+    Inside a loop JAX would keep whatever any derivative wants. Outside XLA sees
+    what is cheap to compute again; here it has to be told.
+    """
+    if keras.config.backend() != "jax":
+        return function(*args)
+    import jax
+
+    policy = jax.checkpoint_policies.dots_saveable
+    return jax.checkpoint(function, policy=policy, prevent_cse=False)(*args)
+
+
 def compiles_what_it_repeats() -> bool:
     """Whether equal layers one after another each take their time to compile.
 

@@ -114,11 +114,12 @@ class Chain:
         thoughts, keys, values = outputs
         by_thoughts, by_keys, by_values = cotangents
 
-        def body(count, state):
+        def body(_, state):
             # Of what step `slot` returned: the next thought, and the keys and
-            # values that later steps and the response have attended to.
-            by_next, by_hidden, by_keys, by_values = state
-            slot = self.trips - 1 - count
+            # values that later steps and the response have attended to. The
+            # slot is counted down, not computed from the trips: XLA on
+            # TensorFlow would compile a program for each number of them.
+            slot, by_next, by_hidden, by_keys, by_values = state
             by_hidden = ops.slice_update(by_hidden, [0, slot, 0], by_next)
             by_thought, more_keys, more_values = self._back_through(
                 slot, thoughts, keys, values
@@ -130,17 +131,19 @@ class Chain:
                 )
             )
             return (
+                slot - 1,
                 by_thought + take_slot(by_thoughts, slot, 1),
                 by_hidden,
                 tuple(x + y for x, y in zip(by_keys, more_keys)),
                 tuple(x + y for x, y in zip(by_values, more_values)),
             )
 
-        by_first, by_hidden, by_keys, by_values = ops.fori_loop(
+        _, by_first, by_hidden, by_keys, by_values = ops.fori_loop(
             0,
             self.trips,
             body,
             (
+                self.trips - 1,
                 ops.zeros_like(self.first),
                 ops.zeros_like(thoughts),
                 tuple(by_keys),

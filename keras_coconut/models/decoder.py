@@ -156,12 +156,8 @@ def _roll(layers, x, past, own, dropout, rematerialize):
             )
         return x, (keys, values)
 
-    if rematerialize:
-        x, stacked = ops.scan(
-            lambda *args: autodiff.rematerialized(body, *args), x, each
-        )
-    else:
-        x, stacked = ops.scan(body, x, each)
+    keep = autodiff.rematerialized if rematerialize else autodiff.keep_products
+    x, stacked = ops.scan(lambda *args: keep(body, *args), x, each)
     return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
 
 

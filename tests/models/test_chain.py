@@ -1,5 +1,7 @@
 """The chain of thoughts: its passes, its gradient and its one program."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -267,3 +269,27 @@ def test_one_program_for_several_stages(text_model, monkeypatch):
     assert found[0] > to_build
     assert found[1:] == [to_build] * 2
     assert len(set(losses)) == 3
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's XLA")
+def test_xla_does_not_compile_for_a_number_of_thoughts(text_model):
+    """XLA there may take an input for a constant, and compile for its value."""
+    import tensorflow as tf
+
+    variables = [v.value for v in text_model.trainable_variables]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(text_model(x, training=True) ** 2)
+        return tape.gradient(loss, variables)
+
+    programs = set()
+    for counts in ([1, 1], [2, 3]):
+        x, _, _ = batch(text_model, counts, idle=3 - max(counts))
+        x = {key: tf.constant(value) for key, value in x.items()}
+        to_program = gradient.experimental_get_compiler_ir(x)
+        # Shapes, operations and constants, without the names of any.
+        parts = r"= (\w+\[[\d,]*\]\S* [\w-]+\([^%)]*)"
+        programs.add(tuple(re.findall(parts, to_program(stage="hlo"))))
+    assert len(programs) == 1 and len(programs.pop()) > 1000
