@@ -217,7 +217,7 @@ def plot(results, path):
     axes = figure.subplots()
     names = [f"{r['what']}, {r['backend']} {r['mode']}" for r in bars]
     drawn = axes.barh(names, [r["of_floor"] for r in bars], color="tab:blue")
-    axes.bar_label(drawn, fmt="%.2f", padding=3)
+    axes.bar_label(drawn, fmt="%.2f", label_type="center", color="white")
     axes.axvline(1, color="0.3", linestyle="--")
     axes.invert_yaxis()
     axes.set_xlabel("times the floor: one pass over as many tokens")
