@@ -1,6 +1,8 @@
 # Each target does all of its own set-up: Python 3.11+, pip and make are enough.
 PYTHON ?= python3
 BACKENDS ?= tensorflow jax torch
+# Tests spend their time tracing and compiling, mostly on one core.
+WORKERS ?= 2
 # The demo needs one backend; PyTorch starts without compiling.
 KERAS_BACKEND ?= torch
 VENV := .venv
@@ -18,7 +20,7 @@ demo: $(READY)
 test: $(READY)
 	@status=0; for backend in $(BACKENDS); do \
 	    echo "== $$backend"; \
-	    KERAS_BACKEND=$$backend $(BIN)/python -m pytest || status=1; \
+	    KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n $(WORKERS) || status=1; \
 	done; exit $$status
 
 lint: $(READY)

@@ -37,6 +37,6 @@ setup(
         **BACKENDS,
         "data": ["tensorflow-datasets>=4.9"],
         "examples": ["absl-py", "matplotlib"],
-        "dev": ["pre-commit", "pytest", "ruff"],
+        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff"],
     },
 )
