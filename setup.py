@@ -35,8 +35,9 @@ setup(
     ],
     extras_require={
         **BACKENDS,
-        "data": ["tensorflow-datasets>=4.9"],
-        "examples": ["absl-py", "matplotlib"],
-        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff"],
+        # TFDS needs the other two and does not say so.
+        "data": ["tensorflow-datasets>=4.9", "dill", "importlib_resources"],
+        "examples": ["absl-py", "matplotlib", "scipy"],
+        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff", "tensorboard"],
     },
 )

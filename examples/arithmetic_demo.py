@@ -26,7 +26,10 @@ from absl import app, flags
 import keras_coconut
 from keras_coconut.analysis.plots import plot_stages
 from keras_coconut.analysis.thoughts import decode_thoughts
-from keras_coconut.datasets.arithmetic import make_arithmetic
+from keras_coconut.datasets.arithmetic import (
+    arithmetic_words,
+    load_arithmetic,
+)
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.models.word_tokenizer import make_word_tokenizer
@@ -95,24 +98,18 @@ def main(_):
     output = pathlib.Path(FLAGS.output)
     output.mkdir(parents=True, exist_ok=True)
 
-    # No problem repeats, so the three sets have none in common.
-    tested, validated = FLAGS.test_problems, 250
-    problems = make_arithmetic(
-        tested + validated + FLAGS.train_problems,
+    splits = load_arithmetic(
+        train=FLAGS.train_problems,
+        validation=250,
+        test=FLAGS.test_problems,
         num_operations=NUM_STEPS,
         seed=FLAGS.seed,
     )
-    test = problems[:tested]
-    validation = problems[tested : tested + validated]
-    training = problems[tested + validated :]
+    training, validation, test = splits.train, splits.validation, splits.test
     # Each operation and each step is one token: a thought stands exactly where
     # the step stood that it replaces.
-    words = [f"start {value}" for value in range(10)]
-    words += [f", {symbol}{n}" for symbol in "+-*" for n in range(1, 10)]
-    words += [f"{value}\n" for value in range(10)]
-    words.append("### ")
     preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
-        make_word_tokenizer(words)
+        make_word_tokenizer(arithmetic_words())
     )
 
     # Stage k replaces the first k steps by k thoughts; three rows in ten are
@@ -122,28 +119,21 @@ def main(_):
     # no chain of thought.
     initial, *later = map(int, FLAGS.epochs)
     epochs = initial + sum(later)
+    coconut = keras_coconut.Curriculum(
+        max_stage=NUM_STEPS,
+        initial_epochs=initial,
+        epochs_per_stage=later,
+        extra_stage=False,
+        mixing_probability=0.3,
+    )
     plans = {
-        "chain of thought": (
-            keras_coconut.Curriculum(0, extra_stage=False),
-            FLAGS.chain_epochs,
-        ),
-        "no chain of thought": (
-            keras_coconut.Curriculum(0, initial_epochs=0),
-            epochs,
-        ),
-        "Coconut": (
-            keras_coconut.Curriculum(
-                max_stage=NUM_STEPS,
-                initial_epochs=initial,
-                epochs_per_stage=later,
-                extra_stage=False,
-                mixing_probability=0.3,
-            ),
-            epochs,
-        ),
+        "chain of thought": ("cot", FLAGS.chain_epochs),
+        "no chain of thought": ("no_cot", epochs),
+        "Coconut": ("coconut", epochs),
     }
     rows = []
-    for name, (curriculum, epochs) in plans.items():
+    for name, (method, epochs) in plans.items():
+        curriculum = keras_coconut.method_curriculum(method, coconut)
         model, history = train(
             name, curriculum, epochs, preprocessor, training, validation
         )

@@ -1,6 +1,7 @@
 """Coconut, Chain of Continuous Thought, for Keras 3."""
 
 from keras_coconut.curriculum import Curriculum
+from keras_coconut.methods import method_curriculum
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.thought_tokens import add_thought_tokens
@@ -18,6 +19,7 @@ __all__ = [
     "CurriculumScheduler",
     "Problem",
     "add_thought_tokens",
+    "method_curriculum",
     "read_problems",
     "write_problems",
 ]

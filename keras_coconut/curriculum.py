@@ -6,15 +6,23 @@ section 3, "Training procedure").
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+ThoughtKind = Literal["continuous", "pause"]
 
 
 class Layout(NamedTuple):
-    """What a problem looks like at a stage: steps hidden, thoughts instead."""
+    """What a problem looks like at a stage: steps hidden, thoughts instead.
+
+    `hidden_tokens` are hidden from the front of the steps that are left.
+    """
 
     hidden_steps: int
     num_thoughts: int
+    hidden_tokens: int = 0
+    thought_kind: ThoughtKind = "continuous"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +56,22 @@ class Curriculum:
         pad_latent_to_max: bool. Whether every problem gets the maximum number
             of thoughts in the extra stage; else a problem gets
             `min(steps, max_stage) * thoughts_per_step`. Defaults to `True`.
+        thought_kind: `"continuous"`, or `"pause"` for a learned token in the
+            place of each thought, all of which are read at once. Defaults to
+            `"continuous"`.
+        tokens_per_stage: int. Stages hide tokens of the chain instead of
+            steps, so many more at each, and the extra stage all of them, as
+            iCoT does (arXiv 2405.14838). Needs `thoughts_per_step=0`. Defaults
+            to `None`.
+        removal_smoothing: float. With `tokens_per_stage`, a problem loses
+            `o` further tokens with a probability proportional to
+            `exp(-removal_smoothing * o)` (iCoT, section 3.2); none if `None`.
+            Defaults to `None`.
 
     Raises:
         ValueError: If a count is negative or not whole, if the probability is
-            outside [0, 1], or if `epochs_per_stage` has a wrong length.
+            outside [0, 1], if `epochs_per_stage` has a wrong length, or if
+            arguments do not go together.
 
     Example:
     ```python
@@ -69,6 +89,9 @@ class Curriculum:
     extra_stage: bool = True
     mixing_probability: float = 0.0
     pad_latent_to_max: bool = True
+    thought_kind: ThoughtKind = "continuous"
+    tokens_per_stage: int | None = None
+    removal_smoothing: float | None = None
 
     def __post_init__(self):
         check_count("max_stage", self.max_stage)
@@ -93,6 +116,31 @@ class Curriculum:
             raise ValueError(
                 "`mixing_probability` must be between 0 and 1. Received: "
                 f"mixing_probability={self.mixing_probability}"
+            )
+        check_thought_kind(self.thought_kind)
+        self._check_tokens()
+
+    def _check_tokens(self):
+        if self.tokens_per_stage is None:
+            if self.removal_smoothing is not None:
+                raise ValueError(
+                    "`removal_smoothing` must be left out without "
+                    "`tokens_per_stage`. Received: removal_smoothing="
+                    f"{self.removal_smoothing}"
+                )
+            return
+        check_count("tokens_per_stage", self.tokens_per_stage, least=1)
+        for name in ("thoughts_per_step", "mixing_probability"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` must be 0 with `tokens_per_stage`, which hides "
+                    "tokens and puts nothing in their place. Received: "
+                    f"{name}={getattr(self, name)}"
+                )
+        if self.removal_smoothing is not None and self.removal_smoothing <= 0:
+            raise ValueError(
+                "`removal_smoothing` must be above 0. Received: "
+                f"removal_smoothing={self.removal_smoothing}"
             )
 
     @property
@@ -147,33 +195,52 @@ class Curriculum:
         `stage` may lie beyond the last one, as the mixing of stages draws it;
         it then means the extra stage, as in the published code.
         """
-        if stage <= self.max_stage:
-            return Layout(min(stage, num_steps), stage * self.thoughts_per_step)
-        steps = self.max_stage
-        if not self.pad_latent_to_max:
-            steps = min(num_steps, self.max_stage)
-        return Layout(num_steps, steps * self.thoughts_per_step)
+        if self.tokens_per_stage is not None:
+            if stage <= self.max_stage:
+                return Layout(0, 0, stage * self.tokens_per_stage)
+            return Layout(num_steps, 0)
+        hidden, steps = stage, stage
+        if stage > self.max_stage:
+            hidden, steps = num_steps, self.max_stage
+            if not self.pad_latent_to_max:
+                steps = min(num_steps, self.max_stage)
+        return Layout(
+            min(hidden, num_steps),
+            steps * self.thoughts_per_step,
+            thought_kind=self.thought_kind,
+        )
 
-    def draw_stage(self, stage: int, num_steps: int, random) -> int:
-        """Returns the stage at which one problem is shown.
+    def draw_layout(self, num_steps: int, stage: int, random) -> Layout:
+        """Returns what a problem looks like this time.
+
+        Differs from `layout` where stages are mixed or removal is smoothed.
 
         Args:
-            stage: int. The stage of the epoch.
             num_steps: int. The number of steps of the problem.
+            stage: int. The stage of the epoch.
             random: a `numpy.random.Generator`. Nothing is drawn from it while
-                `mixing_probability` is 0.
+                neither is asked for.
         """
-        if self.mixing_probability == 0:
-            return stage
-        if random.random() >= self.mixing_probability:
-            return stage
-        return int(random.integers(0, num_steps + 1))
+        if self.mixing_probability and (
+            random.random() < self.mixing_probability
+        ):
+            stage = int(random.integers(0, num_steps + 1))
+        layout = self.layout(num_steps, stage)
+        if self.removal_smoothing is None:
+            return layout
+        # Of a geometric distribution, which starts at 1.
+        more = random.geometric(1 - math.exp(-self.removal_smoothing)) - 1
+        return layout._replace(hidden_tokens=layout.hidden_tokens + int(more))
 
-    def stages_shown(self, stage: int, num_steps: int) -> range | list[int]:
-        """Returns every stage that `draw_stage` may give for a problem."""
-        if self.mixing_probability == 0:
-            return [stage]
-        return sorted({stage, *range(num_steps + 1)})
+    def layouts_shown(self, num_steps: int, stage: int) -> list[Layout]:
+        """Returns every layout from which `draw_layout` may choose.
+
+        Smoothing hides more of one of these.
+        """
+        stages = {stage}
+        if self.mixing_probability:
+            stages.update(range(num_steps + 1))
+        return [self.layout(num_steps, shown) for shown in sorted(stages)]
 
     def check_stage(self, stage: int) -> None:
         """Raises a `ValueError` for a stage that the curriculum lacks."""
@@ -183,6 +250,15 @@ class Curriculum:
                 f"`stage` must be at most {self.last_stage}, the last stage of "
                 f"this curriculum. Received: stage={stage}"
             )
+
+
+def check_thought_kind(kind) -> None:
+    """Raises a `ValueError` unless `kind` names a kind of thoughts."""
+    if kind not in get_args(ThoughtKind):
+        raise ValueError(
+            f"`thought_kind` must be one of {list(get_args(ThoughtKind))}. "
+            f"Received: thought_kind={kind!r}"
+        )
 
 
 def check_count(name: str, value, least: int = 0) -> None:

@@ -1,10 +1,13 @@
 """Problems with a chain of thought, and the files that hold them."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from keras_coconut.files import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,9 +169,16 @@ def write_problems(path, problems: Iterable[Problem]) -> None:
         )
     else:
         text = json.dumps(entries, ensure_ascii=False)
-    with open(path + ".partial", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".partial", path)
+    write_whole(path, text)
+
+
+def content_hash(problems: Iterable[Problem]) -> str:
+    """Returns a hash of the problems' content and order, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        entry = [problem.question, list(problem.steps), problem.answer]
+        digest.update(json.dumps(entry).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _parse_line(path: str, number: int, line: str):

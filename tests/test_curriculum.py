@@ -73,16 +73,39 @@ def test_chain_of_thought_and_none():
 def test_mixing():
     curriculum = Curriculum(3, mixing_probability=0.3)
     random = np.random.default_rng(0)
-    drawn = [curriculum.draw_stage(1, 5, random) for _ in range(6000)]
-    assert set(drawn) == {0, 1, 2, 3, 4, 5}
-    share = np.mean([stage != 1 for stage in drawn])
-    assert abs(share - 0.3 * 5 / 6) < 0.03
-    assert curriculum.stages_shown(1, 5) == [0, 1, 2, 3, 4, 5]
+    drawn = [curriculum.draw_layout(5, 1, random) for _ in range(6000)]
+    shown = curriculum.layouts_shown(5, 1)
+    assert set(drawn) == set(shown)
     # A stage drawn beyond the last hides everything, as published.
-    assert curriculum.layout(5, 5) == Layout(5, 3)
+    assert shown == [Layout(k, k) for k in range(4)] + [Layout(5, 3)] * 2
+    share = np.mean([layout != Layout(1, 1) for layout in drawn])
+    assert abs(share - 0.3 * 5 / 6) < 0.03
     state = random.bit_generator.state
-    assert Curriculum(3).draw_stage(2, 5, random) == 2
+    assert Curriculum(3).draw_layout(5, 2, random) == Layout(2, 2)
     assert random.bit_generator.state == state
+
+
+def test_tokens_removed_from_the_front():
+    curriculum = Curriculum(
+        2, thoughts_per_step=0, tokens_per_stage=8, removal_smoothing=1.0
+    )
+    layouts = [curriculum.layout(5, stage) for stage in range(4)]
+    assert layouts == [
+        Layout(0, 0, 0),
+        Layout(0, 0, 8),
+        Layout(0, 0, 16),
+        Layout(5, 0),
+    ]
+    assert curriculum.layouts_shown(5, 1) == [Layout(0, 0, 8)]
+    random = np.random.default_rng(0)
+    drawn = [
+        curriculum.draw_layout(5, 1, random).hidden_tokens - 8
+        for _ in range(8000)
+    ]
+    # Of iCoT's section 3.2: each further token by a factor of 1 / e.
+    shares = np.bincount(drawn, minlength=4)[:4] / len(drawn)
+    expected = (1 - np.exp(-1)) * np.exp(-np.arange(4))
+    np.testing.assert_allclose(shares, expected, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +120,22 @@ def test_mixing():
         (dict(max_stage=1, epochs_per_stage=[1, -1]), "epochs_per_stage.*-1"),
         (dict(max_stage=2, initial_epochs=-1), "initial_epochs.*-1"),
         (dict(max_stage=2, mixing_probability=1.5), "between 0 and 1.*1.5"),
+        (dict(max_stage=2, thought_kind="word"), "continuous.*pause.*word"),
+        (dict(max_stage=2, tokens_per_stage=8), "thoughts_per_step.*1"),
+        (dict(max_stage=2, removal_smoothing=4.0), "tokens_per_stage.*4.0"),
+        (
+            dict(max_stage=2, thoughts_per_step=0, tokens_per_stage=0),
+            "tokens_per_stage.*0",
+        ),
+        (
+            dict(
+                max_stage=2,
+                thoughts_per_step=0,
+                tokens_per_stage=8,
+                removal_smoothing=0.0,
+            ),
+            "above 0",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):

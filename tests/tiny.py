@@ -147,6 +147,16 @@ def text_model(layers=2, dropout=0.0, dtype=None, seed=0, longest=64):
     return keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
 
 
+# Ann leads to c by one way of two steps and one of three; d lies aside.
+GRAPH = {
+    "idx_to_symbol": ["Ann", "Bob", "a", "b", "c", "d"],
+    "edges": [[0, 2], [2, 4], [2, 3], [3, 4], [0, 5], [1, 5]],
+    "root": 0,
+    "target": 4,
+    "neg_target": 5,
+}
+
+
 def problems(count=24, seed=0):
     """Problems of arithmetic with one to three steps, in turns."""
     from keras_coconut.datasets.arithmetic import make_arithmetic

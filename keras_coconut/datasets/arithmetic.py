@@ -1,8 +1,10 @@
 """Problems of modular arithmetic, made on the spot."""
 
+import functools
 import random
 
 from keras_coconut.curriculum import check_count
+from keras_coconut.datasets.splits import Splits, take_splits
 from keras_coconut.problems import Problem
 
 _SYMBOLS = "+-*"
@@ -66,6 +68,61 @@ def make_arithmetic(
     chosen = random.Random(seed).sample(range(available), num_problems)
     return [
         _problem(index, operations, num_operations, modulus) for index in chosen
+    ]
+
+
+def load_arithmetic(
+    train: int = 50_000,
+    validation: int = 250,
+    test: int = 1_000,
+    *,
+    num_operations: int = 3,
+    modulus: int = 10,
+    seed: int = 0,
+) -> Splits:
+    """Makes problems of arithmetic modulo a number in three splits.
+
+    Args:
+        train, validation, test: ints. Problems in each split.
+        num_operations, modulus, seed: see `make_arithmetic`.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        ValueError: If there are not so many distinct problems, or if a count
+            is negative or not whole.
+
+    Example:
+    ```python
+    splits = load_arithmetic(train=10_000, num_operations=4)
+    ```
+    """
+    make = functools.partial(
+        make_arithmetic,
+        num_operations=num_operations,
+        modulus=modulus,
+        seed=seed,
+    )
+    return take_splits(make, train, validation, test)
+
+
+def arithmetic_words(modulus: int = 10) -> list[str]:
+    """Returns the words of these problems, for `make_word_tokenizer`.
+
+    Each operation and each step becomes one token: a thought stands exactly
+    where the step stood that it replaces.
+
+    Example:
+    ```python
+    tokenizer = make_word_tokenizer(arithmetic_words())
+    ```
+    """
+    return [
+        *(f"start {value}" for value in range(modulus)),
+        *(f", {s}{n}" for s in _SYMBOLS for n in range(1, modulus)),
+        *(f"{value}\n" for value in range(modulus)),
+        "### ",
     ]
 
 

@@ -112,9 +112,8 @@ def keep_products(function, *args):
 def compiles_what_it_repeats() -> bool:
     """Whether equal layers one after another each take their time to compile.
 
-    On JAX, where a loop with a gradient avoids it. A TensorFlow loop has none
-    under XLA unless its tensors are kept in lists, which costs more than it
-    saves; PyTorch compiles nothing.
+    On JAX, where a loop with a gradient avoids it. On TensorFlow `ops.scan`
+    fails on results of different shapes; PyTorch compiles nothing.
     """
     return keras.config.backend() == "jax"
 

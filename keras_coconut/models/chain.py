@@ -39,10 +39,6 @@ def think(backbone, first, question, thought_mask, length, training):
         in a slot in which a row does not think means nothing.
     """
     slots = thought_mask.shape[1]
-    # An idle slot repeats the last position; no other position sees it.
-    positions = ops.maximum(
-        length[:, None] + ops.cumsum(thought_mask, axis=1) - 1, 0
-    )
     weights = _weights(backbone)
     args = {
         "trained": [ops.convert_to_tensor(w) for w in weights if w.trainable],
@@ -56,7 +52,7 @@ def think(backbone, first, question, thought_mask, length, training):
         ],
         "question_mask": question.mask,
         "thought_mask": ops.cast(thought_mask, "bool"),
-        "positions": positions,
+        "positions": positions(length, thought_mask),
         "times": ops.max(ops.sum(thought_mask, axis=1)),
         "dropout": dropout.draw(
             backbone,
@@ -77,6 +73,16 @@ def think(backbone, first, question, thought_mask, length, training):
         constants,
     )
     return thoughts, decoder.Span(keys, values, constants["thought_mask"])
+
+
+def positions(length, thought_mask):
+    """Returns the positions (B, K) of the thoughts in their rows.
+
+    An idle slot repeats the last position; no other position sees it.
+    """
+    return ops.maximum(
+        length[:, None] + ops.cumsum(thought_mask, axis=1) - 1, 0
+    )
 
 
 class Chain:

@@ -2,20 +2,18 @@
 
 import keras
 import keras_hub
-import numpy as np
 from keras import ops
 
-from keras_coconut.curriculum import check_count
-from keras_coconut.models import (
-    chain,
-    compilation,
-    decoder,
-    generation,
-    spans,
-    varying_batches,
+from keras_coconut.curriculum import (
+    ThoughtKind,
+    check_count,
+    check_thought_kind,
 )
+from keras_coconut.models import chain, decoder, generation, spans
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
-from keras_coconut.models.thought_reader import ThoughtReader
+from keras_coconut.models.questions import check_not_told
+from keras_coconut.models.span_trainer import SpanTrainer
+from keras_coconut.models.thought_reader import read_thoughts
 from keras_coconut.models.thought_tokens import (
     add_thought_tokens,
     check_backbone,
@@ -24,7 +22,7 @@ from keras_coconut.models.thought_tokens import (
 
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
-class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
+class ContinuousThoughtLM(SpanTrainer):
     """A GPT-2 that reasons by feeding its last hidden state back as input.
 
     Between the begin-of-thought token that ends a question and the
@@ -45,6 +43,8 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
       right-padded.
 
     and returns logits (B, R, V): position r predicts `response_ids[:, r + 1]`.
+    With a further key `thoughts`, float (B, K, D), the model does not think but
+    reads these as its thoughts, all at once.
 
     Args:
         backbone: a `keras_hub.models.GPT2Backbone`.
@@ -53,11 +53,14 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         num_thoughts: int. How often the model thinks when `generate` and
             `think` are not told; a `CurriculumScheduler` sets it to the
             thoughts of the stage it trains. Defaults to `None`.
+        thought_kind: `"continuous"`, or `"pause"` for a model whose thoughts
+            are a learned token: `generate` then writes that token behind the
+            question instead of thinking. A `CurriculumScheduler` sets it.
+            Defaults to `"continuous"`.
         rematerialize: bool. Whether training keeps no more of a layer than
             what goes into it, and computes the rest again in the backward
-            pass: about a quarter more time for much less memory. Right with
-            dropout on every backend, where `keras.RematScope` is not.
-            Defaults to `False`.
+            pass: more time for less memory. Right with dropout on every
+            backend, where `keras.RematScope` is not. Defaults to `False`.
 
     Raises:
         ValueError: If the backbone is not a GPT-2, or if the preprocessor's
@@ -92,10 +95,12 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         backbone,
         preprocessor=None,
         num_thoughts=None,
+        thought_kind: ThoughtKind = "continuous",
         rematerialize=False,
         **kwargs,
     ):
         check_backbone(backbone)
+        check_thought_kind(thought_kind)
         if num_thoughts is not None:
             check_count("num_thoughts", num_thoughts)
         if preprocessor is not None:
@@ -125,6 +130,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
 
         # === Config ===
         self.num_thoughts = num_thoughts
+        self.thought_kind = thought_kind
         self.rematerialize = rematerialize
 
     @classmethod
@@ -173,7 +179,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
 
     def call(self, inputs, training=None):
         spans.check_keys(inputs)
-        x = _as_int(inputs, spans.KEYS)
+        x = self._read(inputs, spans.KEYS)
         # One lookup: each has a gradient as large as the whole vocabulary.
         question, response = ops.split(
             decoder.embed_tokens(
@@ -196,7 +202,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         )
         return decoder.logits(self.backbone, hidden)
 
-    def think(self, questions, num_thoughts=None):
+    def think(self, questions, num_thoughts=None, batch_size=32):
         """Returns the continuous thoughts of questions.
 
         Args:
@@ -205,10 +211,15 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
             num_thoughts: int, or one int for each question. Defaults to the
                 model's `num_thoughts`; not for a dictionary, whose mask says
                 it.
+            batch_size: int. Strings thought on at once. Defaults to `32`.
 
         Returns:
             Float array (B, K, D), for a dictionary a tensor: thought k is the
             input of slot k. Slots in which a row does not think are 0.
+
+        Raises:
+            ValueError: If a count is negative or not whole, or if the model's
+                thoughts are pauses.
 
         Example:
         ```python
@@ -216,35 +227,36 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         ```
         """
         if not isinstance(questions, dict):
-            texts, counts = generation.read_questions(
-                self, questions, num_thoughts
-            )
-            x = self.preprocessor.generate_preprocess(texts, counts)
-            self.check_data(x, spans.QUESTION_KEYS)
-            if not max(counts):
-                return np.zeros((len(texts), 0, self.backbone.hidden_dim))
-            return self._thought_reader().predict_on_batch(x)
-        generation.check_not_told(num_thoughts)
+            return read_thoughts(self, questions, num_thoughts, batch_size)
+        check_not_told(num_thoughts)
         spans.check_keys(questions, spans.QUESTION_KEYS)
-        x = _as_int(questions, spans.QUESTION_KEYS)
+        x = self._read(questions, spans.QUESTION_KEYS)
         question = decoder.embed_tokens(self.backbone, x["question_ids"])
         thoughts, _, _ = self._think(question, x, training=False)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
 
-    def _thought_reader(self):
-        if "_reader" not in self.__dict__:
-            # Past Keras' tracking: the reader holds this model, not it the
-            # reader.
-            self.__dict__["_reader"] = ThoughtReader(self)
-        return self.__dict__["_reader"]
+    def _read(self, inputs, keys):
+        """Returns the tensors of a batch in the types that are computed."""
+        x = {
+            key: ops.cast(ops.convert_to_tensor(inputs[key]), "int32")
+            for key in keys
+        }
+        if "thoughts" in inputs:
+            spans.check_thoughts(inputs, self.backbone.hidden_dim)
+            x["thoughts"] = ops.cast(
+                ops.convert_to_tensor(inputs["thoughts"]),
+                self.backbone.compute_dtype,
+            )
+        return x
 
     def _think(self, inputs, x, training):
         """Passes over the question and the thoughts.
 
         Args:
             inputs: float tensor (B, Q, D), the embeddings of the question.
-            x: the question's and the thoughts' keys.
+            x: the question's and the thoughts' keys; with `thoughts`, these
+                are read and not computed.
             training: bool, whether dropout is on.
 
         Returns:
@@ -265,161 +277,24 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         thought_mask = x["thought_mask"]
         if thought_mask.shape[1] == 0:
             return ops.zeros_like(thought[:, :0]), [question], length
-        thoughts, span = chain.think(
-            self.backbone, thought, question, thought_mask, length, training
-        )
+        if "thoughts" in x:
+            thoughts = x["thoughts"]
+            _, span = decoder.decode_span(
+                self.backbone,
+                thoughts,
+                chain.positions(length, thought_mask),
+                ops.cast(thought_mask, "bool"),
+                [question],
+                outputs="last",
+                training=training,
+                rematerialize=self.rematerialize,
+            )
+        else:
+            thoughts, span = chain.think(
+                self.backbone, thought, question, thought_mask, length, training
+            )
         length = length + ops.sum(thought_mask, axis=1)
         return thoughts, [question, span], length
-
-    # === Training ===
-
-    def compile(
-        self,
-        optimizer="auto",
-        loss="auto",
-        *,
-        weighted_metrics="auto",
-        sampler="greedy",
-        compilation_cache=None,
-        **kwargs,
-    ):
-        """Configures training and generation.
-
-        Args:
-            optimizer: `"auto"`, an optimizer name, or a `keras.Optimizer`.
-                `"auto"` is that of the paper's recipes: AdamW with learning
-                rate 1e-4 and weight decay 0.01.
-            loss: `"auto"`, a loss name, or a `keras.losses.Loss`. `"auto"` is
-                the cross entropy averaged over the batch's labelled positions.
-            weighted_metrics: `"auto"`, or a list of metrics. `"auto"` is the
-                accuracy of single tokens.
-            sampler: A sampler name, or a `keras_hub.samplers.Sampler`, for
-                `generate`. Defaults to `"greedy"`.
-            compilation_cache: string, a folder. JAX keeps what it compiles
-                there, for the whole process, so that a script run again
-                starts at once. JAX only. Defaults to `None`.
-            **kwargs: See `keras.Model.compile`.
-
-        Raises:
-            ValueError: If `compilation_cache` is given on another backend.
-        """
-        if compilation_cache is not None:
-            compilation.keep_in(compilation_cache)
-        if optimizer == "auto":
-            optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
-        if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, reduction="mean_with_sample_weight"
-            )
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            weighted_metrics=weighted_metrics,
-            sampler=sampler,
-            **kwargs,
-        )
-
-    def fit(self, x=None, y=None, batch_size=None, **kwargs):
-        """Trains the model; see `keras.Model.fit`.
-
-        Args:
-            x: a `CurriculumDataset`; or a dictionary of arrays with the keys
-                of the call contract; or anything else that `keras.Model.fit`
-                takes and that yields such dictionaries, alone or as `(x, y)`
-                or `(x, y, sample_weight)`. Labels and loss weights that are
-                not given follow from `response_ids` and `response_mask`.
-            y: int array (B, R). Optional.
-            batch_size: int. Rows in a batch of arrays; a dataset has its own.
-            **kwargs: See `keras.Model.fit`.
-
-        Raises:
-            ValueError: If an array cannot be read: wrong keys or shapes, ids
-                outside the vocabulary, masks with holes, rows that are too
-                long. For a dataset, its first batch is looked at.
-        """
-        self.check_data(x)
-        validation = kwargs.get("validation_data")
-        if validation is not None:
-            self.check_data(
-                validation[0] if isinstance(validation, tuple) else validation
-            )
-        if isinstance(x, varying_batches.VaryingBatches):
-            if kwargs.get("steps_per_epoch") is not None:
-                raise ValueError(
-                    "`steps_per_epoch` must be given to the dataset, which "
-                    "orders its own batches, and not to `fit`. Received: "
-                    f"steps_per_epoch={kwargs['steps_per_epoch']}"
-                )
-            x.check_callbacks(kwargs.get("callbacks"))
-            x, kwargs["shuffle"] = varying_batches.adapt(x), False
-        if isinstance(validation, varying_batches.VaryingBatches):
-            kwargs["validation_data"] = varying_batches.adapt(validation)
-        # Past KerasHub's `fit`, which refuses datasets of one's own.
-        return keras.Model.fit(self, x, y, batch_size, **kwargs)
-
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Returns the loss and metrics; takes what `fit` takes."""
-        if not kwargs.get("_use_cached_eval_dataset", False):
-            self.check_data(x)
-            if isinstance(x, varying_batches.VaryingBatches):
-                x = varying_batches.adapt(x)
-        return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
-
-    def predict(self, x, batch_size=None, **kwargs):
-        """Returns logits as a NumPy array; takes what `fit` takes."""
-        self.check_data(x)
-        if isinstance(x, varying_batches.VaryingBatches):
-            x = varying_batches.adapt(x)
-        return keras.Model.predict(self, x, batch_size, **kwargs)
-
-    def preprocess_samples(self, x, y=None, sample_weight=None):
-        # `CurriculumDataset` preprocesses; batches arrive as they should be.
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        y, sample_weight = _labels(x, y, sample_weight)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y, sample_weight = _labels(x, y, sample_weight)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    def make_train_function(self, force=False):
-        make = super().make_train_function
-        varying_batches.make_step(self, "train_function", make, force)
-
-    def make_test_function(self, force=False):
-        make = super().make_test_function
-        varying_batches.make_step(self, "test_function", make, force)
-
-    def make_predict_function(self, force=False):
-        make = super().make_predict_function
-        varying_batches.make_step(self, "predict_function", make, force)
-        return self.predict_function
-
-    def check_data(self, x, keys=spans.KEYS):
-        """Raises a `ValueError` for data that the model cannot read.
-
-        Args:
-            x: what `fit` takes. All of an array is looked at, the first batch
-                of a dataset, and nothing of an iterator, which would lose it.
-            keys: the keys of the call contract that it must have.
-        """
-        if isinstance(x, keras.utils.PyDataset):
-            x = x[0]
-        elif hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):
-            x = next(x.as_numpy_iterator(), None)
-        elif not isinstance(x, (dict, tuple, list, np.ndarray)):
-            if not ops.is_tensor(x):
-                return
-        spans.check_values(
-            x[0] if isinstance(x, tuple) else x,
-            self.backbone.vocabulary_size,
-            self.backbone.max_sequence_length,
-            keys,
-        )
 
     # === Generation ===
 
@@ -431,6 +306,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         stop_token_ids="auto",
         batch_size=32,
         verbose=0,
+        thoughts=None,
     ):
         """Answers questions: thinks, then writes the response.
 
@@ -452,6 +328,11 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
                 the end of text; `None` never stops. Defaults to `"auto"`.
             batch_size: int. Questions answered at once. Defaults to `32`.
             verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
+            thoughts: float array (questions, K, D), which the model takes for
+                its thoughts instead of thinking, the first `num_thoughts` of
+                each row: those that `think` returned, or what a control puts in
+                their place. A dictionary may hold them as `thoughts`. Defaults
+                to `None`.
 
         Returns:
             The response as a string, or a list of them; for a dictionary, a
@@ -471,6 +352,8 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         ```
         """
         if isinstance(questions, dict):
+            if thoughts is not None:
+                questions = {**questions, "thoughts": thoughts}
             return generation.generate_from_ids(
                 self, questions, max_length, num_thoughts, stop_token_ids
             )
@@ -481,6 +364,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
             stop_token_ids,
             batch_size,
             verbose,
+            thoughts,
         )
         responses = self.preprocessor.generate_postprocess(tokens)
         return responses[0] if isinstance(questions, str) else responses
@@ -493,6 +377,7 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         stop_token_ids="auto",
         batch_size=32,
         verbose=0,
+        thoughts=None,
     ):
         """Returns a list of the token ids of each response.
 
@@ -507,12 +392,13 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
             stop_token_ids,
             batch_size,
             verbose,
+            thoughts,
         )
 
     def generate_step(self, inputs, stop_token_ids=None):
         """Generates one batch; compiled on JAX and TensorFlow."""
         return generation.respond(
-            self, _as_int(inputs, spans.KEYS), stop_token_ids
+            self, self._read(inputs, spans.KEYS), stop_token_ids
         )
 
     # === Saving ===
@@ -521,41 +407,14 @@ class ContinuousThoughtLM(keras_hub.models.GPT2CausalLM):
         return {
             **super().get_config(),
             "num_thoughts": self.num_thoughts,
+            "thought_kind": self.thought_kind,
             "rematerialize": self.rematerialize,
         }
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        if config:
-            config["sampler"] = keras_hub.samplers.serialize(self.sampler)
-        return config
-
-    def compile_from_config(self, config):
-        config = dict(config)
-        sampler = keras_hub.samplers.deserialize(config.pop("sampler"))
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(sampler=sampler, **config)
-        # So that a `.keras` file finds the variables of its optimizer state.
-        self.optimizer.build(self.trainable_variables)
-
-
-def _as_int(x, keys):
-    return {
-        key: ops.cast(ops.convert_to_tensor(x[key]), "int32") for key in keys
-    }
 
 
 def _positions(mask):
     """Returns the positions (B, length) among a row's real tokens."""
     return ops.maximum(ops.cumsum(mask, axis=1) - 1, 0)
-
-
-def _labels(x, y, sample_weight):
-    """Returns labels and weights: those given, else those of the batch."""
-    if y is not None:
-        return y, sample_weight
-    labels, weights = spans.targets(x)
-    return labels, weights if sample_weight is None else sample_weight
 
 
 def _fit_preprocessor(preprocessor, backbone):

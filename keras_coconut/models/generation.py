@@ -7,11 +7,15 @@ from keras import ops
 
 from keras_coconut.curriculum import check_count
 from keras_coconut.models import decoder, spans
+from keras_coconut.models.questions import (
+    check_not_told,
+    check_thoughts,
+    plan_batches,
+    tokenize,
+)
 
 # Generated when no `max_length` is given, room permitting.
 _DEFAULT_MAX_LENGTH = 128
-# A program is compiled for each question length: few lengths, few programs.
-_LENGTH_STEP = 32
 
 
 def generate_tokens(
@@ -22,17 +26,20 @@ def generate_tokens(
     stop_token_ids,
     batch_size,
     verbose,
+    thoughts,
 ) -> list[list[int]]:
     """Answers strings; see `ContinuousThoughtLM.generate_tokens`."""
     check_count("batch_size", batch_size, least=1)
-    texts, counts = read_questions(model, questions, num_thoughts)
+    texts, ids, counts = tokenize(model, questions, num_thoughts)
+    if thoughts is not None:
+        hidden_dim = model.backbone.hidden_dim
+        thoughts = check_thoughts(thoughts, counts, hidden_dim)
     stop_token_ids = _stop_token_ids(model, stop_token_ids)
-    ids = model.preprocessor.tokenize_questions(texts)
     lengths = [len(row) + count for row, count in zip(ids, counts)]
     limits = _limits(model, lengths, max_length, texts)
     progress = keras.utils.Progbar(len(texts), verbose=verbose)
     responses = [None] * len(texts)
-    for rows, x in plan_batches(ids, counts, batch_size):
+    for rows, x in plan_batches(ids, counts, batch_size, thoughts):
         model.check_data(x, spans.QUESTION_KEYS)
         first = model.preprocessor.end_of_thought_id
         x = add_response_room(x, first, max(limits))
@@ -50,6 +57,8 @@ def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
     stop_token_ids = _stop_token_ids(model, stop_token_ids)
     keys = (*spans.QUESTION_KEYS, "response_ids")
     spans.check_keys(x, keys)
+    if "thoughts" in x:
+        keys = (*keys, "thoughts")
     x = {key: spans.to_numpy(x[key]) for key in keys}
     first = x.pop("response_ids")
     if first.shape[1] != 1:
@@ -65,40 +74,6 @@ def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
     return spans.pack_responses(
         [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
     )
-
-
-def read_questions(model, questions, num_thoughts):
-    """Returns a list of strings and how often each of them is thought on."""
-    if model.preprocessor is None:
-        raise ValueError(
-            "`questions` must be a dictionary of token ids for a model without "
-            f"a preprocessor. Received: {type(questions).__name__}"
-        )
-    texts = [questions] if isinstance(questions, str) else list(questions)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(
-            "`questions` must be a string or a list of strings, at least one. "
-            f"Received: {questions!r}"
-        )
-    if num_thoughts is None:
-        num_thoughts = model.num_thoughts
-    if num_thoughts is None:
-        raise ValueError(
-            "`num_thoughts` must be given: this model has not been told how "
-            "often to think, as a `CurriculumScheduler` does. Received: "
-            "num_thoughts=None"
-        )
-    return texts, spans.per_row_counts("num_thoughts", num_thoughts, len(texts))
-
-
-def check_not_told(num_thoughts) -> None:
-    """Raises a `ValueError` for a count beside a dictionary, which has one."""
-    if num_thoughts is not None:
-        raise ValueError(
-            "`num_thoughts` must be left out for a dictionary, whose "
-            "`thought_mask` says it. "
-            f"Received: num_thoughts={num_thoughts!r}"
-        )
 
 
 def respond(model, x, stop_token_ids):
@@ -160,35 +135,6 @@ def respond(model, x, stop_token_ids):
         hidden_states=hidden_states,
         model=model,
     )
-
-
-def plan_batches(questions, num_thoughts, batch_size):
-    """Groups tokenized questions of like length into batches of few shapes.
-
-    Args:
-        questions: list of token id lists.
-        num_thoughts: list of ints, one for each question.
-        batch_size: int.
-
-    Returns:
-        A list of `(rows, x)`: the indices of the questions and their packed
-        keys. A last, smaller batch is filled up with copies of its last row;
-        `rows` tells how many count.
-    """
-    order = sorted(range(len(questions)), key=lambda row: len(questions[row]))
-    batches = []
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        size = min(batch_size, len(order))
-        filled = rows + rows[-1:] * (size - len(rows))
-        longest = max(len(questions[row]) for row in rows)
-        x = spans.pack_questions(
-            [questions[row] for row in filled],
-            [num_thoughts[row] for row in filled],
-            question_length=-(-longest // _LENGTH_STEP) * _LENGTH_STEP,
-        )
-        batches.append((rows, x))
-    return batches
 
 
 def add_response_room(x, first_token_id, max_length):

@@ -6,11 +6,16 @@ from typing import NamedTuple
 import keras
 import keras_hub
 
-from keras_coconut.curriculum import Layout
+from keras_coconut.curriculum import (
+    Layout,
+    ThoughtKind,
+    check_thought_kind,
+)
 from keras_coconut.models import spans
 from keras_coconut.models.thought_tokens import (
     BEGIN_OF_THOUGHT,
     END_OF_THOUGHT,
+    THOUGHT,
     check_thought_tokens,
 )
 from keras_coconut.problems import Problem
@@ -23,10 +28,14 @@ class TokenizedProblem(NamedTuple):
     steps: list[list[int]]  # each step and its newline
     answer: list[int]  # "### ", answer, end of text
 
-    def response_length(self, hidden_steps: int) -> int:
-        """The tokens of the response that hides so many steps, with <eot>."""
-        shown = self.steps[hidden_steps:]
-        return 1 + sum(len(step) for step in shown) + len(self.answer)
+    def lengths(self, layout: Layout) -> tuple[int, int, int]:
+        """Returns the positions of question, thoughts and response."""
+        shown = sum(len(step) for step in self.steps[layout.hidden_steps :])
+        shown = max(shown - layout.hidden_tokens, 0)
+        question, thoughts = len(self.question), layout.num_thoughts
+        if layout.thought_kind == "pause":
+            question, thoughts = question + thoughts, 0
+        return question, thoughts, 1 + shown + len(self.answer)
 
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
@@ -38,18 +47,28 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     and the answer, end of text. Each part is tokenized by itself. Everything
     here is Python and NumPy; TensorFlow is not needed.
 
+    Pauses are tokens that need no thinking: they end the question's span, after
+    `<bot>`, and leave no thoughts to compute.
+
     Args:
         tokenizer: a `keras_hub.tokenizers.GPT2Tokenizer` with the marker
             tokens; see `keras_coconut.add_thought_tokens`.
         sequence_length: int. The most positions that question, thoughts and
             response of a problem may take together. A `ContinuousThoughtLM`
             lowers it to its backbone's maximum. Defaults to `1024`.
+        separator: string. What stands behind the question and each step. For
+            symbolic text it may be empty, so that a step is one token.
+            Defaults to a newline, as published.
 
     Call arguments:
         x: a `Problem`, or a list of them.
         hidden_steps: int, or one int for each problem. How many steps are left
             out, from the front. Defaults to `0`.
         num_thoughts: int, or one int for each problem. Defaults to `0`.
+        hidden_tokens: int, or one int for each problem. How many tokens of the
+            steps that are left are left out too. Defaults to `0`.
+        thought_kind: `"continuous"`, or `"pause"` for pause tokens in the place
+            of thoughts. Defaults to `"continuous"`.
 
     Returns:
         A tuple `(x, y, sample_weight)`: the five keys of the call contract,
@@ -68,11 +87,14 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     ```
     """
 
-    def __init__(self, tokenizer, sequence_length=1024, **kwargs):
+    def __init__(
+        self, tokenizer, sequence_length=1024, separator="\n", **kwargs
+    ):
         # The published layout leaves no choice of start and end tokens.
         kwargs.pop("add_start_token", None)
         kwargs.pop("add_end_token", None)
         super().__init__(tokenizer, sequence_length=sequence_length, **kwargs)
+        self.separator = separator
         # While a preset loads, the vocabulary arrives after the constructor.
         if tokenizer.vocabulary is not None:
             check_thought_tokens(tokenizer)
@@ -91,6 +113,11 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         """The token that ends the latent mode and starts every response."""
         return self.tokenizer.token_to_id(END_OF_THOUGHT)
 
+    @property
+    def pause_id(self) -> int:
+        """The learned token that takes the place of a thought as a pause."""
+        return self.tokenizer.token_to_id(THOUGHT)
+
     def call(
         self,
         x,
@@ -98,7 +125,10 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         sample_weight=None,
         hidden_steps=0,
         num_thoughts=0,
+        hidden_tokens=0,
+        thought_kind="continuous",
     ):
+        check_thought_kind(thought_kind)
         problems = [x] if isinstance(x, Problem) else list(x)
         for problem in problems:
             if not isinstance(problem, Problem):
@@ -107,10 +137,15 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
                     f"Received: {problem!r}"
                 )
         rows = len(problems)
-        hidden_steps = spans.per_row_counts("hidden_steps", hidden_steps, rows)
-        num_thoughts = spans.per_row_counts("num_thoughts", num_thoughts, rows)
         tokenized = self.tokenize_problems(problems)
-        layouts = list(map(Layout, hidden_steps, num_thoughts))
+        layouts = [
+            Layout(*counts, thought_kind)
+            for counts in zip(
+                spans.per_row_counts("hidden_steps", hidden_steps, rows),
+                spans.per_row_counts("num_thoughts", num_thoughts, rows),
+                spans.per_row_counts("hidden_tokens", hidden_tokens, rows),
+            )
+        ]
         for problem, layout in zip(tokenized, layouts):
             self.check_length(problem, layout)
         return self.pack(tokenized, layouts)
@@ -121,7 +156,11 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         """Returns the token ids of each problem's parts."""
         questions = self.tokenize_questions([p.question for p in problems])
         steps = self._tokenize(
-            [step + "\n" for problem in problems for step in problem.steps]
+            [
+                step + self.separator
+                for problem in problems
+                for step in problem.steps
+            ]
         )
         answers = self._tokenize([f"### {p.answer}" for p in problems])
         end = [self.tokenizer.end_token_id]
@@ -137,9 +176,8 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     def tokenize_questions(self, questions: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each question, `<bot>` at the end."""
         begin = [self.begin_of_thought_id]
-        return [
-            ids + begin for ids in self._tokenize([q + "\n" for q in questions])
-        ]
+        texts = [question + self.separator for question in questions]
+        return [ids + begin for ids in self._tokenize(texts)]
 
     def pack(
         self,
@@ -153,50 +191,65 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
         The lengths `Q`, `K` and `R` are those of the longest row if `None`.
         """
-        responses = [
-            [self.end_of_thought_id]
-            + sum(problem.steps[layout.hidden_steps :], [])
-            + problem.answer
-            for problem, layout in zip(problems, layouts)
-        ]
-        x = spans.pack_questions(
+        questions, num_thoughts = self.fill_slots(
             [problem.question for problem in problems],
             [layout.num_thoughts for layout in layouts],
-            question_length,
-            slots,
+            [layout.thought_kind for layout in layouts],
+        )
+        responses = []
+        for problem, layout in zip(problems, layouts):
+            shown = sum(problem.steps[layout.hidden_steps :], [])
+            shown = shown[layout.hidden_tokens :]
+            responses.append([self.end_of_thought_id, *shown, *problem.answer])
+        x = spans.pack_questions(
+            questions, num_thoughts, question_length, slots
         )
         x.update(spans.pack_responses(responses, response_length))
         return x, *spans.targets(x)
 
-    def length(self, problem: TokenizedProblem, layout: Layout) -> int:
-        """Returns how many positions a problem takes under a layout."""
-        return (
-            len(problem.question)
-            + layout.num_thoughts
-            + problem.response_length(layout.hidden_steps)
-        )
+    def fill_slots(
+        self,
+        questions: Sequence[list[int]],
+        num_thoughts: Sequence[int],
+        kinds: Sequence[ThoughtKind],
+    ) -> tuple[list[list[int]], list[int]]:
+        """Writes pauses behind the questions whose thoughts are pauses.
+
+        Returns:
+            The token ids of the questions, and how often each is thought on.
+        """
+        filled, counts = [], []
+        for question, count, kind in zip(questions, num_thoughts, kinds):
+            pauses = count if kind == "pause" else 0
+            filled.append(question + [self.pause_id] * pauses)
+            counts.append(count - pauses)
+        return filled, counts
 
     def check_length(self, problem: TokenizedProblem, layout: Layout) -> None:
         """Raises a `ValueError` for a problem longer than `sequence_length`."""
-        length = self.length(problem, layout)
+        question, thoughts, response = problem.lengths(layout)
+        length = question + thoughts + response
         if length > self.sequence_length:
             text = self.tokenizer.detokenize(problem.question[:12])
             raise ValueError(
                 "question, thoughts and response must fit into "
                 f"{self.sequence_length} positions. Received: the problem "
-                f"{text!r}... with {length} ({len(problem.question)} of the "
-                f"question, {layout.num_thoughts} thoughts, "
-                f"{problem.response_length(layout.hidden_steps)} of the "
-                "response)"
+                f"{text!r}... with {length} ({question} of the question, "
+                f"{thoughts} thoughts, {response} of the response)"
             )
 
-    def generate_preprocess(self, x, num_thoughts=0):
+    def generate_preprocess(self, x, num_thoughts=0, thought_kind="continuous"):
         """Turns question strings into the question's and thoughts' keys."""
         questions = [x] if isinstance(x, str) else list(x)
-        counts = spans.per_row_counts(
-            "num_thoughts", num_thoughts, len(questions)
+        rows = len(questions)
+        counts = spans.per_row_counts("num_thoughts", num_thoughts, rows)
+        return spans.pack_questions(
+            *self.fill_slots(
+                self.tokenize_questions(questions),
+                counts,
+                [thought_kind] * rows,
+            )
         )
-        return spans.pack_questions(self.tokenize_questions(questions), counts)
 
     def generate_postprocess(self, x) -> list[str]:
         """Turns generated token ids into strings.
@@ -222,4 +275,4 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     def get_config(self):
         config = super().get_config()
         del config["add_start_token"], config["add_end_token"]
-        return config
+        return {**config, "separator": self.separator}

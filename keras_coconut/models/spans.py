@@ -139,6 +139,19 @@ def check_keys(x, keys=KEYS) -> None:
         )
 
 
+def check_thoughts(x, hidden_dim: int) -> None:
+    """Raises a `ValueError` unless `x["thoughts"]` is (B, K, D)."""
+    shape = _shape(x["thoughts"])
+    expected = (*_shape(x["thought_mask"]), hidden_dim)
+    if len(shape) != 3 or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(shape, expected)
+    ):
+        raise ValueError(
+            "`thoughts` must hold a vector for each slot of `thought_mask`, "
+            f"{expected}. Received: shape={shape}"
+        )
+
+
 def _shape(values) -> tuple[int | None, ...]:
     return tuple(getattr(values, "shape", None) or np.shape(values))
 

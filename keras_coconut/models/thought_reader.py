@@ -1,8 +1,35 @@
 """Thoughts by Keras' compiled `predict`, which otherwise returns logits."""
 
 import keras
+import numpy as np
 
+from keras_coconut.curriculum import check_count
 from keras_coconut.models import spans, varying_batches
+from keras_coconut.models.questions import plan_batches, tokenize
+
+
+def read_thoughts(model, questions, num_thoughts, batch_size):
+    """Returns the thoughts of strings; see `ContinuousThoughtLM.think`."""
+    check_count("batch_size", batch_size, least=1)
+    if model.thought_kind != "continuous":
+        raise ValueError(
+            "`thought_kind` must be 'continuous' for a model to think: pauses "
+            "are tokens and leave nothing to return. Received: thought_kind="
+            f"{model.thought_kind!r}"
+        )
+    texts, ids, counts = tokenize(model, questions, num_thoughts)
+    thoughts = np.zeros((len(texts), max(counts), model.backbone.hidden_dim))
+    if "_reader" not in model.__dict__:
+        # Past Keras' tracking: the reader holds the model, not it the reader.
+        model.__dict__["_reader"] = ThoughtReader(model)
+    for rows, x in plan_batches(ids, counts, batch_size):
+        model.check_data(x, spans.QUESTION_KEYS)
+        slots = x["thought_mask"].shape[1]
+        # XLA on TensorFlow stops the process at a result of no slots.
+        if slots:
+            found = model.__dict__["_reader"].predict_on_batch(x)
+            thoughts[rows, :slots] = spans.to_numpy(found)[: len(rows)]
+    return thoughts
 
 
 class ThoughtReader(keras.Model):

@@ -42,6 +42,11 @@ def adapt(dataset):
     )
     data = tf.data.Dataset.from_generator(batches, output_signature=signature)
     data = data.apply(tf.data.experimental.assert_cardinality(len(dataset)))
+    options = tf.data.Options()
+    # There is nothing to tune, and the tuner's thread sleeps for twice as long
+    # each time: an epoch that ends then may wait for it, up to a minute.
+    options.autotune.enabled = False
+    data = data.with_options(options)
     # A stage must not change under batches that were made ahead of it: the
     # iterator of an epoch ends with the epoch, so no more is read than it has.
     return data.prefetch(1)

@@ -122,9 +122,6 @@ class CurriculumDataset(VaryingBatches):
         tokenized = preprocessor.tokenize_problems(problems)
         self.kept = self._that_fit(tokenized, drop_too_long)
         self._problems = [tokenized[index] for index in self.kept]
-        self._question_lengths = np.array(
-            [len(problem.question) for problem in self._problems]
-        )
         # Those of the pass that was looked at last.
         self._order = (None, None)
         self._batches_of = (None, None)
@@ -179,9 +176,11 @@ class CurriculumDataset(VaryingBatches):
         random = np.random.default_rng([self.seed, 1, self.epoch, index])
         layouts = []
         for problem in problems:
-            steps = len(problem.steps)
-            stage = self.curriculum.draw_stage(self._stage, steps, random)
-            layouts.append(self.curriculum.layout(steps, stage))
+            layouts.append(
+                self.curriculum.draw_layout(
+                    len(problem.steps), self._stage, random
+                )
+            )
         x, y, sample_weight = self.preprocessor.pack(
             problems,
             layouts,
@@ -254,6 +253,8 @@ class CurriculumDataset(VaryingBatches):
         if keras.config.backend() == "torch":
             return None
         curriculum = self.curriculum
+        if curriculum.thought_kind == "pause":
+            return 0
         return max(
             curriculum.num_thoughts(stage)
             for stage in range(curriculum.last_stage + 1)
@@ -263,27 +264,29 @@ class CurriculumDataset(VaryingBatches):
         self._stage = stage
         if stage in self._groups_of_stages:
             return
-        curriculum = self.curriculum
-        response_lengths = np.array(
+        # The longest that each problem is at this stage.
+        question_lengths, _, response_lengths = np.array(
             [
-                max(
-                    problem.response_length(
-                        curriculum.layout(steps, shown).hidden_steps
-                    )
-                    for shown in curriculum.stages_shown(stage, steps)
+                np.max(
+                    [
+                        problem.lengths(layout)
+                        for layout in self.curriculum.layouts_shown(
+                            len(problem.steps), stage
+                        )
+                    ],
+                    axis=0,
                 )
                 for problem in self._problems
-                for steps in [len(problem.steps)]
             ]
-        )
+        ).T
         self._groups_of_stages[stage] = [
             _Group(
                 rows,
-                int(self._question_lengths[rows].max()),
+                int(question_lengths[rows].max()),
                 int(response_lengths[rows].max()),
             )
             for rows in group_by_length(
-                self._question_lengths,
+                question_lengths,
                 response_lengths,
                 self.batch_size,
                 self.length_groups,
@@ -294,14 +297,16 @@ class CurriculumDataset(VaryingBatches):
         """Returns the indices of the problems that fit at every stage."""
         kept, curriculum = [], self.curriculum
         for index, problem in enumerate(tokenized):
-            steps = len(problem.steps)
-            stages = set(range(curriculum.last_stage + 1))
-            stages.update(curriculum.stages_shown(0, steps))
+            layouts = {
+                layout
+                for stage in range(curriculum.last_stage + 1)
+                for layout in curriculum.layouts_shown(
+                    len(problem.steps), stage
+                )
+            }
             try:
-                for stage in stages:
-                    self.preprocessor.check_length(
-                        problem, curriculum.layout(steps, stage)
-                    )
+                for layout in layouts:
+                    self.preprocessor.check_length(problem, layout)
             except ValueError as error:
                 if not drop_too_long:
                     raise ValueError(

@@ -12,10 +12,10 @@ class CurriculumScheduler(keras.callbacks.Callback):
     """Moves a `CurriculumDataset` from stage to stage during one `fit()`.
 
     At the start of an epoch it sets the dataset's stage and the model's
-    `num_thoughts`, and resets the optimizer where the stage changes. The stage
-    follows from the epoch alone, so a run taken up again with
-    `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it was.
-    `stage` and `thoughts` stand in the progress bar and in `History`.
+    `num_thoughts` and `thought_kind`, and resets the optimizer where the stage
+    changes. The stage follows from the epoch alone, so a run taken up again
+    with `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it
+    was. `stage` and `thoughts` stand in the progress bar and in `History`.
 
     Args:
         dataset: the `CurriculumDataset` that `fit` trains on.
@@ -91,6 +91,7 @@ class CurriculumScheduler(keras.callbacks.Callback):
         if self.validation_dataset is not None:
             self.validation_dataset.set_epoch(epoch)
         self.model.num_thoughts = self.dataset.num_thoughts
+        self.model.thought_kind = self.curriculum.thought_kind
         if epoch > 0 and (
             self.reset_optimizer == "epoch"
             or (self.reset_optimizer == "stage" and self._begins_stage(epoch))

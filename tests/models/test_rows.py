@@ -28,7 +28,8 @@ def batch(model, rows, padding=0, idle=0, tail=0):
         layouts,
         question_length=padding + max(len(p.question) for p in tokenized),
         slots=idle + max(COUNTS[row] for row in rows),
-        response_length=tail + max(p.response_length(0) for p in tokenized),
+        response_length=tail
+        + max(p.lengths(Layout(0, 0))[2] for p in tokenized),
     )
     return x, y, weights
 

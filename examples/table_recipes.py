@@ -1,0 +1,183 @@
+"""The recipes of `reproduce_table.py`: what each dataset is trained with.
+
+`tiny` is a smoke run of minutes on a CPU, `small` trains a small model from
+scratch, `paper` fine-tunes GPT-2 as published. Nothing here needs Keras.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import keras_coconut.curriculum
+import keras_coconut.methods
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How one dataset is trained at one scale; every method takes the same.
+
+    Args:
+        curriculum: the `Curriculum` of the Coconut row.
+        epochs: int. Of every method.
+        tokens_per_stage, chain_tokens: for iCoT; see `method_curriculum`.
+        max_length: int. The most tokens of a response.
+        preset: string. GPT-2 preset to start from; from scratch if `None`.
+        layers, heads, hidden: sizes of a model from scratch.
+        steps_per_epoch: int. One pass over the problems if `None`.
+        data: what `load_dataset` takes.
+    """
+
+    curriculum: keras_coconut.curriculum.Curriculum
+    epochs: int
+    tokens_per_stage: int = 8
+    chain_tokens: int = 64
+    max_length: int = 128
+    preset: str | None = None
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 128
+    batch_size: int = 128
+    accumulation: int = 1
+    steps_per_epoch: int | None = None
+    learning_rate: float = 1e-4
+    beta_2: float = 0.999
+    clipnorm: float | None = None
+    reset_optimizer: str = "stage"
+    length_groups: int = 1
+    evaluate_every: int = 1
+    data: dict = dataclasses.field(default_factory=dict)
+
+
+def _curriculum(*args, **kwargs):
+    return keras_coconut.curriculum.Curriculum(*args, **kwargs)
+
+
+def _published(max_stage, c, initial, later, **kwargs):
+    return Recipe(
+        _curriculum(
+            max_stage=max_stage,
+            thoughts_per_step=c,
+            initial_epochs=initial,
+            epochs_per_stage=later,
+        ),
+        epochs=50,
+        preset="gpt2_base_en",
+        # 128 rows at a time need more memory than most cards have.
+        batch_size=32,
+        accumulation=4,
+        length_groups=8,
+        **kwargs,
+    )
+
+
+_SMOKE = dict(hidden=64, batch_size=32, learning_rate=1e-3, clipnorm=1.0)
+_GRAPH_SMOKE = dict(
+    curriculum=_curriculum(max_stage=2, epochs_per_stage=1),
+    epochs=5,
+    steps_per_epoch=20,
+    max_length=96,
+    tokens_per_stage=32,
+    data=dict(train=400, validation=32, test=64),
+    **_SMOKE,
+)
+
+RECIPES = {
+    ("arithmetic", "tiny"): Recipe(
+        # Mixed stages keep early thoughts meaning what they did: docs/log.md.
+        _curriculum(
+            max_stage=3,
+            initial_epochs=2,
+            epochs_per_stage=[1, 3, 4],
+            extra_stage=False,
+            mixing_probability=0.3,
+        ),
+        epochs=10,
+        # A step is one token here.
+        tokens_per_stage=1,
+        chain_tokens=3,
+        max_length=12,
+        batch_size=64,
+        steps_per_epoch=200,
+        learning_rate=1e-3,
+        clipnorm=1.0,
+        reset_optimizer="never",
+        data=dict(train=50_000, validation=250, test=1_000),
+    ),
+    ("prosqa", "tiny"): Recipe(**_GRAPH_SMOKE),
+    ("prosqa_symbolic", "tiny"): Recipe(**_GRAPH_SMOKE),
+    ("prontoqa", "tiny"): Recipe(**_GRAPH_SMOKE),
+    ("gsm8k_aug", "tiny"): Recipe(
+        _curriculum(max_stage=2, thoughts_per_step=2, epochs_per_stage=1),
+        epochs=5,
+        steps_per_epoch=20,
+        max_length=64,
+        tokens_per_stage=20,
+        chain_tokens=40,
+        **_SMOKE,
+    ),
+    # As "Reasoning by Superposition" (arXiv 2505.12514), section 5.
+    ("prosqa_symbolic", "small"): Recipe(
+        _curriculum(
+            max_stage=4,
+            initial_epochs=25,
+            epochs_per_stage=25,
+            extra_stage=False,
+            mixing_probability=0.1,
+        ),
+        epochs=300,
+        tokens_per_stage=1,
+        chain_tokens=4,
+        max_length=16,
+        layers=2,
+        heads=8,
+        hidden=768,
+        batch_size=256,
+        beta_2=0.95,
+        evaluate_every=5,
+        length_groups=2,
+        data=dict(train=14_785, validation=257, test=419),
+    ),
+    ("prosqa", "paper"): _published(6, 1, 5, 5),
+    ("prontoqa", "paper"): _published(6, 1, 5, 5, max_length=160),
+    ("gsm8k_aug", "paper"): _published(3, 2, 6, 3, chain_tokens=40),
+}
+
+# Accuracy in % of the paper's Table 1, GPT-2 fine-tuned.
+PAPER = {
+    "gsm8k_aug": {
+        "cot": 42.9, "no_cot": 16.5, "icot": 30.0, "pause": 16.4,
+        "coconut": 34.1, "no_curriculum": 14.4, "no_thought": 21.6,
+        "pause_as_thought": 24.1,
+    },
+    "prontoqa": {
+        "cot": 98.8, "no_cot": 93.8, "icot": 99.8, "pause": 77.7,
+        "coconut": 99.8, "no_curriculum": 52.4, "no_thought": 99.9,
+        "pause_as_thought": 100.0,
+    },
+    "prosqa": {
+        "cot": 77.5, "no_cot": 76.7, "icot": 98.2, "pause": 75.9,
+        "coconut": 97.0, "no_curriculum": 76.1, "no_thought": 95.5,
+        "pause_as_thought": 96.6,
+    },
+}  # fmt: skip
+
+
+def find_recipe(dataset: str, scale: str) -> Recipe:
+    """Returns a recipe; an unknown pair lists the known ones."""
+    if (dataset, scale) not in RECIPES:
+        known = ", ".join(f"{d} at {s}" for d, s in RECIPES)
+        raise ValueError(
+            f"`dataset` and `scale` must be one of: {known}. Received: "
+            f"{dataset} at {scale}"
+        )
+    return RECIPES[dataset, scale]
+
+
+def words_of(texts: Sequence[str], most: int = 5_000) -> list[str]:
+    """Returns the most frequent words of texts, each with its space."""
+    counts = {}
+    for text in texts:
+        for word in re.findall(r" ?[A-Za-z]+|[^A-Za-z\s]", text):
+            counts[word] = counts.get(word, 0) + 1
+    frequent = sorted(counts, key=counts.get, reverse=True)[:most]
+    return [word for word in frequent if len(word) > 1]

@@ -1,0 +1,189 @@
+"""One run of `reproduce_table.py`: a method, a seed, everything measured.
+
+    KERAS_BACKEND=jax python examples/table_run.py FOLDER METHOD SEED
+
+FOLDER holds the table's `configuration.json`. The run trains in
+FOLDER/METHOD-SEED, takes itself up again where it was broken off, and ends with
+`result.json` there.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+import time
+
+import keras
+import keras_hub
+from table_recipes import Recipe, find_recipe, words_of
+
+import keras_coconut
+from keras_coconut.datasets.arithmetic import arithmetic_words
+from keras_coconut.datasets.prosqa import symbolic_words
+from keras_coconut.datasets.registry import load_dataset
+from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+from keras_coconut.evaluation.controls import evaluate_controls
+from keras_coconut.evaluation.problems import evaluate_problems
+from keras_coconut.evaluation.reasoning_paths import evaluate_reasoning
+from keras_coconut.files import write_whole
+from keras_coconut.models.word_tokenizer import make_word_tokenizer
+
+
+def make_preprocessor(dataset, problems):
+    """A small vocabulary for a model from scratch, and the text's layout."""
+    words, separator = [], "\n"
+    if dataset == "arithmetic":
+        words = arithmetic_words()
+    elif dataset == "prosqa_symbolic":
+        words, separator = symbolic_words(), ""
+    else:
+        texts = [" ".join([p.question, *p.steps]) for p in problems]
+        words = ["### ", *words_of(texts)]
+    return keras_coconut.ContinuousThoughtPreprocessor(
+        make_word_tokenizer(words), separator=separator
+    )
+
+
+def make_model(recipe: Recipe, dataset, problems):
+    if recipe.preset:
+        return keras_coconut.ContinuousThoughtLM.from_preset(recipe.preset)
+    preprocessor = make_preprocessor(dataset, problems)
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=preprocessor.tokenizer.vocabulary_size(),
+        num_layers=recipe.layers,
+        num_heads=recipe.heads,
+        hidden_dim=recipe.hidden,
+        intermediate_dim=4 * recipe.hidden,
+        dropout=0.0,
+        max_sequence_length=512,
+    )
+    return keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
+
+
+def compilation_cache(folder):
+    """Runs compile the same programs; JAX can keep them from run to run."""
+    if keras.config.backend() != "jax":
+        return None
+    return str(folder.parent / "compiled")
+
+
+def train(recipe, method, seed, splits, dataset_name, folder):
+    """One `fit` through the method's curriculum; returns the best model."""
+    best, trained = folder / "best", folder / "trained"
+    if trained.exists():
+        return keras_coconut.ContinuousThoughtLM.from_preset(str(best))
+    keras.utils.set_random_seed(seed)
+    model = make_model(recipe, dataset_name, splits.train)
+    model.compile(
+        keras.optimizers.AdamW(
+            recipe.learning_rate,
+            weight_decay=0.01,
+            beta_2=recipe.beta_2,
+            global_clipnorm=recipe.clipnorm,
+            gradient_accumulation_steps=(
+                recipe.accumulation if recipe.accumulation > 1 else None
+            ),
+        ),
+        compilation_cache=compilation_cache(folder),
+    )
+    curriculum = keras_coconut.method_curriculum(
+        method,
+        recipe.curriculum,
+        tokens_per_stage=recipe.tokens_per_stage,
+        chain_tokens=recipe.chain_tokens,
+    )
+    dataset = keras_coconut.CurriculumDataset(
+        splits.train,
+        model.preprocessor,
+        curriculum,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        steps_per_epoch=recipe.steps_per_epoch,
+        length_groups=recipe.length_groups,
+    )
+    model.fit(
+        dataset,
+        epochs=recipe.epochs,
+        verbose=2,
+        callbacks=[
+            # Taken up again at the epoch where it was broken off.
+            keras.callbacks.BackupAndRestore(str(folder / "backup")),
+            keras_coconut.CurriculumScheduler(
+                dataset, reset_optimizer=recipe.reset_optimizer
+            ),
+            # Chosen on validation in the last stage, as in the paper.
+            AnswerAccuracy(
+                splits.validation,
+                every=recipe.evaluate_every,
+                max_length=recipe.max_length,
+                batch_size=recipe.batch_size,
+                best_preset=best,
+                curriculum=curriculum,
+            ),
+            keras.callbacks.CSVLogger(str(folder / "epochs.csv"), append=True),
+        ],
+    )
+    trained.touch()
+    return keras_coconut.ContinuousThoughtLM.from_preset(str(best))
+
+
+def measure(model, recipe, problems, dataset_name):
+    """Accuracy, its controls, and on ProsQA what kind of paths were taken."""
+    options = dict(max_length=recipe.max_length, batch_size=recipe.batch_size)
+    found = evaluate_problems(model, problems, **options)
+    result = {"test": found.to_dict(), "controls": {}, "reasoning": {}}
+    for name, control in evaluate_controls(model, problems, **options).items():
+        result["controls"][name] = control.to_dict()
+    if dataset_name.startswith("prosqa"):
+        most = model.num_thoughts
+        for count, (forced, shares) in evaluate_reasoning(
+            model, problems, range(most + 1), **options
+        ).items():
+            result["reasoning"][count] = {
+                "accuracy": forced.accuracy,
+                "classes": shares,
+                "predictions": forced.predictions,
+            }
+    return result
+
+
+def main(table_folder, method, seed):
+    start = time.perf_counter()
+    table_folder = pathlib.Path(table_folder)
+    configuration = json.loads(
+        (table_folder / "configuration.json").read_text(encoding="utf-8")
+    )
+    recipe = dataclasses.replace(
+        find_recipe(configuration["dataset"], configuration["scale"]),
+        **configuration["changes"],
+    )
+    folder = table_folder / f"{method}-{seed}"
+    folder.mkdir(exist_ok=True)
+    # The problems are the same for all seeds, so that methods can be compared
+    # problem by problem.
+    kwargs = {"folder": configuration["folder"]}
+    if kwargs["folder"] is None and configuration["dataset"] != "gsm8k_aug":
+        kwargs.update(recipe.data)
+    splits = load_dataset(configuration["dataset"], **kwargs)
+    model = train(
+        recipe, method, seed, splits, configuration["dataset"], folder
+    )
+    result = {
+        "method": method,
+        "seed": seed,
+        "num_thoughts": model.num_thoughts,
+        "data": splits.content_hash,
+        **measure(model, recipe, splits.test, configuration["dataset"]),
+        "seconds": time.perf_counter() - start,
+        "versions": {
+            "keras": keras.__version__,
+            "backend": keras.config.backend(),
+        },
+    }
+    write_whole(folder / "result.json", json.dumps(result, indent=1))
+    shutil.rmtree(folder / "backup", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,130 @@
+"""Problems for training, validation and test, none of them in two splits."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+
+import keras
+
+from keras_coconut.curriculum import check_count
+from keras_coconut.problems import Problem, content_hash
+
+# Draws in a row that only repeat what is there, before giving up.
+_MOST_REPEATS = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The three splits of a dataset.
+
+    Args:
+        train, validation, test: sequences of `Problem`s; `validation` and
+            `test` may be empty.
+
+    Raises:
+        ValueError: If a question stands in two splits, or twice in one.
+
+    Example:
+    ```python
+    splits = load_dataset("prosqa", train=1_000, validation=100, test=100)
+    splits.train[0].question
+    splits.content_hash  # The same for the same problems in the same order.
+    ```
+    """
+
+    train: tuple[Problem, ...]
+    validation: tuple[Problem, ...]
+    test: tuple[Problem, ...]
+
+    def __post_init__(self):
+        where = {}
+        for name, problems in self.items():
+            object.__setattr__(self, name, tuple(problems))
+            for problem in problems:
+                other = where.setdefault(problem.question, name)
+                if other != name:
+                    raise ValueError(
+                        "no question may stand in two splits. Received one in "
+                        f"{other!r} and {name!r}: {problem.question[:80]!r}"
+                    )
+
+    def items(self):
+        """Returns `(name, problems)` for each split."""
+        return [
+            (field.name, getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        ]
+
+    @property
+    def content_hash(self) -> str:
+        """A hash of all problems, their order and their splits."""
+        hashes = [content_hash(problems) for _, problems in self.items()]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def draw_splits(
+    draws: Iterator[Problem],
+    train: int,
+    validation: int,
+    test: int,
+    verbose: int = 0,
+) -> Splits:
+    """Takes problems from a generator, and none twice.
+
+    Args:
+        draws: endless iterator of `Problem`s.
+        train, validation, test: ints, the sizes of the splits. Test problems
+            are drawn first, so that they do not change with the others' sizes,
+            then those for validation.
+        verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
+
+    Raises:
+        ValueError: If a size is negative or not whole, or if the generator
+            repeats itself before there are enough problems.
+    """
+    sizes = {"train": train, "validation": validation, "test": test}
+    for name, size in sizes.items():
+        check_count(name, size)
+    needed = sum(sizes.values())
+    distinct, repeats = {}, 0
+    progress = keras.utils.Progbar(needed, verbose=verbose, unit_name="problem")
+    while len(distinct) < needed:
+        problem = next(draws)
+        if problem.question in distinct:
+            repeats += 1
+            if repeats == _MOST_REPEATS:
+                raise ValueError(
+                    f"`train`, `validation` and `test` must be fewer than the "
+                    "distinct problems that these arguments give. Received: "
+                    f"{sizes}, {needed} together, after {len(distinct)} of "
+                    f"which {_MOST_REPEATS} draws in a row were repeats"
+                )
+            continue
+        repeats = 0
+        distinct[problem.question] = problem
+        if len(distinct) % 100 == 0 or len(distinct) == needed:
+            progress.update(len(distinct))
+    problems = list(distinct.values())
+    return Splits(
+        test=problems[:test],
+        validation=problems[test : test + validation],
+        train=problems[test + validation :],
+    )
+
+
+def take_splits(
+    make: Callable[[int], list[Problem]], train: int, validation: int, test: int
+) -> Splits:
+    """Cuts a list of distinct problems, which `make` returns for a number."""
+    for name, size in (
+        ("train", train),
+        ("validation", validation),
+        ("test", test),
+    ):
+        check_count(name, size)
+    problems = make(train + validation + test)
+    return Splits(
+        test=problems[:test],
+        validation=problems[test : test + validation],
+        train=problems[test + validation :],
+    )

@@ -1,0 +1,106 @@
+"""The eight rows of the paper's Table 1, each as a curriculum.
+
+All of them train the same model with the same `fit` and answer by the same
+`generate`: what differs is what a stage hides and what stands in its place
+(arXiv 2412.06769, sections 4.2 and 4.4).
+"""
+
+import dataclasses
+from typing import Literal, get_args
+
+from keras_coconut.curriculum import Curriculum, check_count
+
+Method = Literal[
+    "coconut",
+    "cot",
+    "no_cot",
+    "icot",
+    "pause",
+    "no_curriculum",
+    "no_thought",
+    "pause_as_thought",
+]
+METHODS: tuple[str, ...] = get_args(Method)
+
+
+def method_curriculum(
+    method: Method,
+    curriculum: Curriculum,
+    *,
+    tokens_per_stage: int = 8,
+    chain_tokens: int = 64,
+) -> Curriculum:
+    """Returns the curriculum of a row of Table 1.
+
+    | method | what it trains and does |
+    | --- | --- |
+    | `"coconut"` | the given curriculum |
+    | `"cot"` | the whole chain of thought, which it generates |
+    | `"no_cot"` | the question, then the answer |
+    | `"icot"` | the chain removed token by token from the front, no thoughts |
+    | `"pause"` | pause tokens, then the answer; no chain, no curriculum |
+    | `"no_curriculum"` | the last stage's data from the first epoch on |
+    | `"no_thought"` | the curriculum, with nothing in the steps' place |
+    | `"pause_as_thought"` | the curriculum, with pauses in thoughts' place |
+
+    Args:
+        method: one of the above.
+        curriculum: the `Curriculum` of the Coconut row.
+        tokens_per_stage: int. For iCoT, the tokens that each epoch removes
+            (8 in its own recipe). Defaults to `8`.
+        chain_tokens: int. For iCoT, the tokens of the chain after which all
+            that is left is removed at once. Defaults to `64`.
+
+    Returns:
+        A `Curriculum`.
+
+    Raises:
+        ValueError: If the method is unknown; lists the known ones.
+
+    Example:
+    ```python
+    coconut = keras_coconut.Curriculum(max_stage=6, epochs_per_stage=5)
+    pause = keras_coconut.method_curriculum("pause", coconut)
+    pause.stage(0)  # 7, the last stage
+    ```
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {list(METHODS)}. Received: "
+            f"method={method!r}"
+        )
+    check_count("tokens_per_stage", tokens_per_stage, least=1)
+    check_count("chain_tokens", chain_tokens)
+    at_once = dict(initial_epochs=0, epochs_per_stage=0, mixing_probability=0.0)
+    without_thoughts = dict(thoughts_per_step=0, mixing_probability=0.0)
+    changes = {
+        "coconut": {},
+        "cot": dict(
+            max_stage=0,
+            extra_stage=False,
+            initial_epochs=None,
+            epochs_per_stage=1,
+            **without_thoughts,
+        ),
+        "no_cot": dict(
+            max_stage=0,
+            extra_stage=True,
+            initial_epochs=0,
+            epochs_per_stage=1,
+            **without_thoughts,
+        ),
+        "icot": dict(
+            max_stage=-(-chain_tokens // tokens_per_stage),
+            extra_stage=True,
+            initial_epochs=1,
+            epochs_per_stage=1,
+            tokens_per_stage=tokens_per_stage,
+            removal_smoothing=4.0,
+            **without_thoughts,
+        ),
+        "pause": dict(extra_stage=True, thought_kind="pause", **at_once),
+        "no_curriculum": at_once,
+        "no_thought": dict(thoughts_per_step=0),
+        "pause_as_thought": dict(thought_kind="pause"),
+    }
+    return dataclasses.replace(curriculum, **changes[method])

@@ -1,0 +1,63 @@
+"""The eight rows: what each hides and shows, by the paper's words."""
+
+import pytest
+
+from keras_coconut import Curriculum, method_curriculum
+from keras_coconut.curriculum import Layout
+from keras_coconut.methods import METHODS
+
+COCONUT = Curriculum(
+    3, thoughts_per_step=2, epochs_per_stage=2, mixing_probability=0.1
+)
+PAUSE = dict(thought_kind="pause")
+
+
+@pytest.mark.parametrize(
+    ("method", "stages", "layouts"),
+    [
+        # What epochs 0, 2, 4, 6 and 8 show of a problem of five steps.
+        (
+            "coconut",
+            [0, 1, 2, 3, 4],
+            [(0, 0), (1, 2), (2, 4), (3, 6), (5, 6)],
+        ),
+        ("cot", [0] * 5, [(0, 0)] * 5),
+        ("no_cot", [1] * 5, [(5, 0)] * 5),
+        (
+            "icot",
+            [0, 2, 4, 5, 5],
+            [(0, 0, 0), (0, 0, 16), (0, 0, 32), (5, 0), (5, 0)],
+        ),
+        ("pause", [4] * 5, [(5, 6, 0, "pause")] * 5),
+        ("no_curriculum", [4] * 5, [(5, 6)] * 5),
+        (
+            "no_thought",
+            [0, 1, 2, 3, 4],
+            [(0, 0), (1, 0), (2, 0), (3, 0), (5, 0)],
+        ),
+        (
+            "pause_as_thought",
+            [0, 1, 2, 3, 4],
+            [(k, t, 0, "pause") for k, t in [(0, 0), (1, 2), (2, 4), (3, 6)]]
+            + [(5, 6, 0, "pause")],
+        ),
+    ],
+)
+def test_rows(method, stages, layouts):
+    curriculum = method_curriculum(
+        method, COCONUT, tokens_per_stage=8, chain_tokens=32
+    )
+    found = [curriculum.stage(epoch) for epoch in (0, 2, 4, 6, 8)]
+    assert found == stages
+    shown = [curriculum.layout(5, stage) for stage in found]
+    assert shown == [Layout(*layout) for layout in layouts]
+    # Only rows with a curriculum of stages may mix them.
+    mixes = method in ("coconut", "no_thought", "pause_as_thought")
+    assert curriculum.mixing_probability == (0.1 if mixes else 0.0)
+
+
+def test_every_method_is_tested_above_and_others_are_unknown():
+    marks = test_rows.pytestmark[0].args[1]
+    assert sorted(row[0] for row in marks) == sorted(METHODS)
+    with pytest.raises(ValueError, match="coconut.*no_thought.*'words'"):
+        method_curriculum("words", COCONUT)
