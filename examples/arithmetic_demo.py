@@ -31,6 +31,7 @@ from keras_coconut.datasets.arithmetic import (
     load_arithmetic,
 )
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+from keras_coconut.evaluation.controls import CONTROLS, evaluate_controls
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.models.word_tokenizer import make_word_tokenizer
 
@@ -137,23 +138,14 @@ def main(_):
         model, history = train(
             name, curriculum, epochs, preprocessor, training, validation
         )
-        counts = [model.num_thoughts]
-        if model.num_thoughts:
-            counts.append(0)  # The control: the same model without thoughts.
-        for count in counts:
-            result = evaluate_problems(
-                model,
-                test,
-                num_thoughts=count,
-                max_length=MAX_LENGTH,
-                batch_size=250,
-            )
-            label, steps = name, f"{epochs * FLAGS.steps:,}"
-            if count != model.num_thoughts:
-                label, steps = "  the same model, thoughts left out", ""
-            rows.append(
-                (label, steps, result.accuracy, result.tokens_generated)
-            )
+        options = dict(max_length=MAX_LENGTH, batch_size=250)
+        found = evaluate_problems(model, test, **options)
+        steps = f"{epochs * FLAGS.steps:,}"
+        rows.append((name, steps, found.accuracy, found.tokens_generated))
+        # The same model with its thoughts left out or replaced.
+        for control, found in evaluate_controls(model, test, **options).items():
+            label = f"  {CONTROLS[control]}"
+            rows.append((label, "", found.accuracy, found.tokens_generated))
 
     # `model` is now the one that thinks.
     model.save_to_preset(str(output / "preset"))
@@ -164,9 +156,9 @@ def main(_):
     )
 
     print(f"\n== {len(test):,} held-out problems")
-    print(f"{'':36}{'steps':>7}{'accuracy':>10}{'tokens generated':>18}")
+    print(f"{'':60}{'steps':>7}{'accuracy':>10}{'tokens generated':>18}")
     for label, steps, accuracy, tokens in rows:
-        print(f"{label:36}{steps:>7}{accuracy:>10.1%}{tokens:>18.1f}")
+        print(f"{label:60}{steps:>7}{accuracy:>10.1%}{tokens:>18.1f}")
     print("(a thought counts as one token, the end of text is not counted)")
 
     print("\n== What each thought decodes to, beside the running values")

@@ -31,7 +31,7 @@ import time
 from statistics import mean
 
 from absl import app, flags
-from table_recipes import PAPER, RECIPES, find_recipe
+from table_recipes import PAPER, RECIPES, change_recipe, find_recipe
 
 from keras_coconut.evaluation.statistics import mcnemar, mean_interval
 from keras_coconut.files import write_whole
@@ -50,12 +50,31 @@ flags.DEFINE_string("backend", None, "Keras backend; KERAS_BACKEND if unset.")
 flags.DEFINE_string("folder", None, "Published files, to read them instead.")
 flags.DEFINE_string("output", None, "Folder; runs/DATASET-SCALE if unset.")
 flags.DEFINE_integer("processes", 1, "Runs at a time, each on its own cores.")
-flags.DEFINE_integer("epochs", None, "Instead of the recipe's.")
-flags.DEFINE_integer("steps_per_epoch", None, "Instead of the recipe's.")
-flags.DEFINE_string("preset", None, "GPT-2 preset instead of the recipe's.")
+flags.DEFINE_multi_string(
+    "change",
+    [],
+    "NAME=VALUE, another value in the recipe or its curriculum, such as "
+    "learning_rate=3e-4 or epochs_per_stage=2; see table_recipes.py.",
+)
 
 RUN = pathlib.Path(__file__).with_name("table_run.py")
-CONTROLS = ("none", "noise", "other", "mean")
+CONTROLS = {
+    "none": "no thoughts",
+    "noise": "noise for thoughts",
+    "other": "another problem's thoughts",
+    "mean": "the mean thought",
+}
+
+
+def parse_change(text):
+    """Returns the name and the value of NAME=VALUE."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise app.UsageError(f"--change must be NAME=VALUE. Received: {text}")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
 
 
 def claim_folder(folder, configuration):
@@ -240,7 +259,7 @@ def plot(results, dataset, path):
             accuracies, [row] * len(accuracies), "o", color="tab:blue",
             markersize=5, label="each seed" if row == 0 else None,
         )  # fmt: skip
-        for mark, control in zip("x^sv", CONTROLS):
+        for mark, (control, label) in zip("x^sv", CONTROLS.items()):
             found = [
                 100 * r["controls"][control]["accuracy"]
                 for r in of_seeds
@@ -249,7 +268,7 @@ def plot(results, dataset, path):
             if found:
                 axes.plot(
                     mean(found), row + 0.22, mark, markersize=5,
-                    color="tab:red", label=f"thoughts: {control}",
+                    color="tab:red", label=label,
                 )  # fmt: skip
         paper = PAPER.get(dataset, {}).get(method)
         if paper is not None:
@@ -276,18 +295,13 @@ def main(_):
         raise app.UsageError(
             f"--methods must be of {list(METHODS)}. Received: {unknown}"
         )
+    changes = dict(map(parse_change, FLAGS.change))
     try:
-        recipe = find_recipe(FLAGS.dataset, FLAGS.scale)
+        recipe = change_recipe(find_recipe(FLAGS.dataset, FLAGS.scale), changes)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
-    changes = {
-        key: FLAGS[key].value
-        for key in ("epochs", "steps_per_epoch", "preset")
-        if FLAGS[key].value is not None
-    }
     backend = FLAGS.backend or os.environ.get("KERAS_BACKEND", "tensorflow")
     folder = pathlib.Path(FLAGS.output or f"runs/{FLAGS.dataset}-{FLAGS.scale}")
-    recipe = dataclasses.asdict(dataclasses.replace(recipe, **changes))
     configuration = {
         "dataset": FLAGS.dataset,
         "scale": FLAGS.scale,
@@ -295,7 +309,7 @@ def main(_):
         "changes": changes,
         "backend": backend,
         # As JSON gives it back.
-        "recipe": json.loads(json.dumps(recipe)),
+        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
     }
     claim_folder(folder, configuration)
     runs = [(method, seed) for seed in seeds for method in FLAGS.methods]

@@ -173,6 +173,27 @@ def find_recipe(dataset: str, scale: str) -> Recipe:
     return RECIPES[dataset, scale]
 
 
+def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
+    """Returns a recipe with other values, its own or its curriculum's.
+
+    Raises:
+        ValueError: If a name is unknown; lists the known ones.
+    """
+    own = {field.name for field in dataclasses.fields(recipe)}
+    of_curriculum = {f.name for f in dataclasses.fields(recipe.curriculum)}
+    known = sorted((own | of_curriculum) - {"curriculum"})
+    for name in changes:
+        if name not in known:
+            raise ValueError(
+                f"a change must name one of {known}. Received: {name!r}"
+            )
+    # What both have, such as `tokens_per_stage`, is the recipe's.
+    mine = {name: value for name, value in changes.items() if name in own}
+    rest = {name: value for name, value in changes.items() if name not in own}
+    curriculum = dataclasses.replace(recipe.curriculum, **rest)
+    return dataclasses.replace(recipe, curriculum=curriculum, **mine)
+
+
 def words_of(texts: Sequence[str], most: int = 5_000) -> list[str]:
     """Returns the most frequent words of texts, each with its space."""
     counts = {}

@@ -7,7 +7,6 @@ FOLDER/METHOD-SEED, takes itself up again where it was broken off, and ends with
 `result.json` there.
 """
 
-import dataclasses
 import json
 import pathlib
 import shutil
@@ -16,7 +15,7 @@ import time
 
 import keras
 import keras_hub
-from table_recipes import Recipe, find_recipe, words_of
+from table_recipes import Recipe, change_recipe, find_recipe, words_of
 
 import keras_coconut
 from keras_coconut.datasets.arithmetic import arithmetic_words
@@ -154,9 +153,9 @@ def main(table_folder, method, seed):
     configuration = json.loads(
         (table_folder / "configuration.json").read_text(encoding="utf-8")
     )
-    recipe = dataclasses.replace(
+    recipe = change_recipe(
         find_recipe(configuration["dataset"], configuration["scale"]),
-        **configuration["changes"],
+        configuration["changes"],
     )
     folder = table_folder / f"{method}-{seed}"
     folder.mkdir(exist_ok=True)

@@ -10,7 +10,6 @@ became parents in the third branch only. The constants below follow the files;
 `python -m benchmarks.datasets` compares.
 """
 
-import collections
 import itertools
 import random
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import numpy as np
 from keras_coconut.curriculum import check_count
 from keras_coconut.datasets import tfds_builders
 from keras_coconut.datasets.splits import Splits, draw_splits
+from keras_coconut.graphs import distances_from
 from keras_coconut.problems import Problem
 
 NAMES = (
@@ -183,12 +183,12 @@ class _Graph:
         self.labels = [1, 2]
         self.depths = [0, 0]
 
-    def children(self):
-        children = [[] for _ in self.parents]
-        for node, parents in enumerate(self.parents):
-            for parent in parents:
-                children[parent].append(node)
-        return children
+    def edges(self):
+        return [
+            (parent, node)
+            for node, parents in enumerate(self.parents)
+            for parent in parents
+        ]
 
 
 def _graph(numbers, counts) -> _Graph:
@@ -239,18 +239,19 @@ def _question(numbers, graph, min_steps, max_steps):
     The answer is a leaf of one side, as far from its root as any; the other
     choice is a leaf of the other side. The side with the longer way is asked.
     """
-    children = graph.children()
+    edges = graph.edges()
+    starts = {start for start, _ in edges}
     leaves = {
         root: [
             node
-            for node in range(2, len(children))
-            if not children[node] and graph.labels[node] == root + 1
+            for node, label in enumerate(graph.labels)
+            if node > 1 and node not in starts and label == root + 1
         ]
         for root in (0, 1)
     }
     if not leaves[0] or not leaves[1]:
         return None
-    distances = {root: _distances(children, root) for root in (0, 1)}
+    distances = {root: distances_from(root, edges) for root in (0, 1)}
     furthest = {
         root: max(distances[root][leaf] for leaf in leaves[root])
         for root in (0, 1)
@@ -283,24 +284,9 @@ def _question(numbers, graph, min_steps, max_steps):
     return root, target, numbers.choice(leaves[1 - root]), path[::-1]
 
 
-def _distances(children, root):
-    distances, queue = {root: 0}, collections.deque([root])
-    while queue:
-        node = queue.popleft()
-        for child in children[node]:
-            if child not in distances:
-                distances[child] = distances[node] + 1
-                queue.append(child)
-    return distances
-
-
 def _connected(graph, root, target, neg_target, path):
     """Leaves out nodes without edges and counts the others anew."""
-    edges = [
-        (parent, node)
-        for node, parents in enumerate(graph.parents)
-        for parent in parents
-    ]
+    edges = graph.edges()
     used = sorted({node for edge in edges for node in edge})
     number = {node: index for index, node in enumerate(used)}
     extra = {

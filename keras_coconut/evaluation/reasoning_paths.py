@@ -15,6 +15,7 @@ from keras_coconut.evaluation.problems import (
     extract_answer,
     normalize_answer,
 )
+from keras_coconut.graphs import distances_from
 from keras_coconut.problems import Problem
 
 CLASSES = {
@@ -70,7 +71,7 @@ def classify_response(
         edge not in edges for edge in itertools.pairwise(nodes)
     ):
         return "hallucination"
-    distances = _distances(graph["root"], edges)
+    distances = distances_from(graph["root"], edges)
     if nodes[0] not in distances or (
         nodes[0] != graph["root"] and not num_thoughts
     ):
@@ -157,18 +158,3 @@ def _nodes(chain, graph, num_thoughts) -> list[int] | None:
             return None
         nodes += [end] if nodes else [start, end]
     return nodes
-
-
-def _distances(root, edges) -> dict[int, int]:
-    """Returns the steps from the root to every node that it reaches."""
-    children = collections.defaultdict(list)
-    for start, end in edges:
-        children[start].append(end)
-    distances, queue = {root: 0}, collections.deque([root])
-    while queue:
-        node = queue.popleft()
-        for child in children[node]:
-            if child not in distances:
-                distances[child] = distances[node] + 1
-                queue.append(child)
-    return distances

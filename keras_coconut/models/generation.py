@@ -16,6 +16,9 @@ from keras_coconut.models.questions import (
 
 # Generated when no `max_length` is given, room permitting.
 _DEFAULT_MAX_LENGTH = 128
+# Tokens of the first round, and how many times more each further round has.
+_FIRST_ROOM = 64
+_MORE_ROOM = 4
 
 
 def generate_tokens(
@@ -38,17 +41,66 @@ def generate_tokens(
     lengths = [len(row) + count for row, count in zip(ids, counts)]
     limits = _limits(model, lengths, max_length, texts)
     progress = keras.utils.Progbar(len(texts), verbose=verbose)
-    responses = [None] * len(texts)
-    for rows, x in plan_batches(ids, counts, batch_size, thoughts):
-        model.check_data(x, spans.QUESTION_KEYS)
-        first = model.preprocessor.end_of_thought_id
-        x = add_response_room(x, first, max(limits))
-        limits_of_rows = [limits[row] for row in rows]
-        generated = _generate_batch(model, x, stop_token_ids, limits_of_rows)
-        for row, response in zip(rows, generated):
-            responses[row] = response
-        progress.add(len(rows))
+    responses = [[] for _ in texts]
+    first = model.preprocessor.end_of_thought_id
+    waiting = list(range(len(texts)))
+    for room in _rooms(model, len(texts), batch_size, limits, stop_token_ids):
+        rows_of_batches = plan_batches(
+            [ids[row] for row in waiting],
+            [counts[row] for row in waiting],
+            batch_size,
+            None if thoughts is None else thoughts[waiting],
+        )
+        unfinished = []
+        for chosen, x in rows_of_batches:
+            rows = [waiting[index] for index in chosen]
+            model.check_data(x, spans.QUESTION_KEYS)
+            begun = [[first, *responses[row]] for row in rows]
+            x = add_response_room(x, begun, room)
+            generated = _generate_batch(
+                model, x, stop_token_ids, [limits[row] for row in rows]
+            )
+            for row, response in zip(rows, generated):
+                responses[row] = response
+            going_on = [
+                row
+                for row in rows
+                if len(responses[row]) < limits[row]
+                and responses[row][-1] not in (stop_token_ids or ())
+            ]
+            unfinished += going_on
+            progress.add(len(rows) - len(going_on))
+        waiting = unfinished
+        if not waiting:
+            break
     return responses
+
+
+def _rooms(model, questions, batch_size, limits, stop_token_ids) -> list[int]:
+    """Returns how many tokens the responses may take, round by round.
+
+    A batch is done when its longest response is. So all responses begin in a
+    small room, and those that need more of it go on together, from where they
+    are: those that are finished do not wait for them. That takes a second look
+    at the question, and is not worth it for a single batch.
+    """
+    longest = max(limits)
+    # These follow several beams, or compare with all that was written before.
+    in_one_go = (
+        keras_hub.samplers.BeamSampler,
+        keras_hub.samplers.ContrastiveSampler,
+    )
+    if (
+        questions <= batch_size
+        or not stop_token_ids
+        or isinstance(model.sampler, in_one_go)
+    ):
+        return [longest]
+    rooms, room = [], _FIRST_ROOM
+    while room < longest:
+        rooms.append(room)
+        room *= _MORE_ROOM
+    return [*rooms, longest]
 
 
 def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
@@ -69,7 +121,7 @@ def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
     model.check_data(x, spans.QUESTION_KEYS)
     lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
     limits = _limits(model, lengths, max_length)
-    x = add_response_room(x, first[:, 0], max(limits))
+    x = add_response_room(x, first.tolist(), max(limits))
     generated = _generate_batch(model, x, stop_token_ids, limits)
     return spans.pack_responses(
         [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
@@ -137,15 +189,21 @@ def respond(model, x, stop_token_ids):
     )
 
 
-def add_response_room(x, first_token_id, max_length):
-    """Adds response keys: the first token of every row, and empty slots.
+def add_response_room(x, begun, room):
+    """Adds response keys: what every row begins with, and empty slots.
 
     An empty slot holds -1: the sampler looks for stop tokens in every slot, and
     0, the usual padding, may be one.
+
+    Args:
+        x: the question's and the thoughts' keys, whose last rows may be more
+            than those that begin; they are copies of the one before.
+        begun: list of token id lists, of one length, `<eot>` first.
+        room: int, how many tokens may follow `<eot>`.
     """
-    rows = len(x["question_ids"])
-    ids = np.full((rows, 1 + max_length), -1, "int32")
-    ids[:, 0] = first_token_id
+    begun = begun + begun[-1:] * (len(x["question_ids"]) - len(begun))
+    ids = np.full((len(begun), 1 + room), -1, "int32")
+    ids[:, : len(begun[0])] = begun
     mask = (ids >= 0).astype("int32")
     return {**x, "response_ids": ids, "response_mask": mask}
 

@@ -72,7 +72,8 @@ def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
     batches = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        size = min(batch_size, len(order))
+        # Few sizes, few programs.
+        size = min(batch_size, 2 ** (len(order) - 1).bit_length())
         filled = rows + rows[-1:] * (size - len(rows))
         longest = max(len(questions[row]) for row in rows)
         x = spans.pack_questions(

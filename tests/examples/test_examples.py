@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
 import tiny
 
 import keras_coconut
@@ -20,7 +21,8 @@ def run(script, *arguments):
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    assert finished.returncode == 0, finished.stderr[-4000:]
+    output = finished.stdout + finished.stderr
+    assert finished.returncode == 0, output[-4000:]
     return finished.stdout
 
 
@@ -34,7 +36,7 @@ def test_the_demo(tmp_path):
         "--epochs=1,1,0,1",
         "--chain_epochs=1",
     )
-    assert "chain of thought" in printed and "thoughts left out" in printed
+    assert "chain of thought" in printed and "no thoughts at all" in printed
     assert printed.count("   thought decodes to ") == 5 * 3
     assert (tmp_path / "stages.png").stat().st_size > 10_000
     model = keras_coconut.ContinuousThoughtLM.from_preset(
@@ -67,3 +69,39 @@ def test_training_on_a_file_and_asking_again(tmp_path):
     assert len(answers) == 6
     again = run("train_on_problems.py", *arguments, "--evaluate_only")
     assert "same answers as before: True" in again
+
+
+def test_the_table(tmp_path):
+    folder = tmp_path / "table"
+    arguments = [
+        "--dataset=prosqa_symbolic",
+        "--methods=coconut,pause_as_thought",
+        "--seeds=3",
+        "--change=epochs=4",
+        "--change=steps_per_epoch=1",
+        f"--output={folder}",
+    ]
+    printed = run("reproduce_table.py", *arguments)
+    assert "2 runs, 2 to do" in printed and "coconut / pause" in printed
+    for method, controls in (
+        ("coconut", {"none", "noise", "other", "mean"}),
+        ("pause_as_thought", {"none"}),
+    ):
+        result = json.loads((folder / f"{method}-3/result.json").read_text())
+        assert set(result["controls"]) == controls
+        assert len(result["test"]["predictions"]) == 64
+        assert set(result["reasoning"]) == {"0", "1", "2"}
+        for forced in result["reasoning"].values():
+            assert abs(sum(forced["classes"].values()) - 1) < 1e-9
+        assert f"| {method} " in (folder / "table.md").read_text()
+    assert (folder / "table.png").stat().st_size > 10_000
+    # What is finished is not done again; another table is not mixed in.
+    assert "2 runs, 0 to do" in run("reproduce_table.py", *arguments)
+    with pytest.raises(AssertionError, match="changes=.*4.*and not.*5"):
+        run("reproduce_table.py", *arguments, "--change=epochs=5")
+    with pytest.raises(AssertionError, match="gsm8k_aug at paper.*at small"):
+        run("reproduce_table.py", "--dataset=prontoqa", "--scale=small")
+    with pytest.raises(AssertionError, match="epochs.*'epoch'"):
+        run("reproduce_table.py", "--change=epoch=5")
+    with pytest.raises(AssertionError, match="no_cot.*words"):
+        run("reproduce_table.py", "--methods=words")

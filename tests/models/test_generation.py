@@ -46,6 +46,73 @@ def test_each_row_stops_at_its_own_end(text_model):
     assert len({len(tokens) for tokens in stopped}) > 1
 
 
+def test_finished_rows_do_not_wait_for_the_rest(text_model, monkeypatch):
+    questions = [problem.question for problem in tiny.problems()]
+    counts = [row % 3 for row in range(len(questions))]
+    thoughts = 2 * text_model.think(questions, counts)
+    options = dict(max_length=10, num_thoughts=counts, thoughts=thoughts)
+    endless = text_model.generate_tokens(
+        questions, stop_token_ids=None, **options
+    )
+    stop = max(
+        {t for tokens in endless for t in tokens},
+        key=lambda t: sum(t in tokens for tokens in endless),
+    )
+    seen = []
+    generate = generation._generate_batch
+
+    def counted(model, x, stop_token_ids, limits):
+        seen.append((x["response_ids"].shape[1] - 1, len(limits)))
+        return generate(model, x, stop_token_ids, limits)
+
+    monkeypatch.setattr(generation, "_generate_batch", counted)
+    monkeypatch.setattr(generation, "_FIRST_ROOM", 3)
+    monkeypatch.setattr(generation, "_MORE_ROOM", 2)
+    found = text_model.generate_tokens(
+        questions, stop_token_ids=(stop,), batch_size=5, **options
+    )
+    expected = [
+        tokens[: tokens.index(stop) + 1] if stop in tokens else tokens
+        for tokens in endless
+    ]
+    assert found == expected
+    rows = dict.fromkeys((3, 6, 10), 0)
+    for room, count in seen:
+        rows[room] += count
+    assert rows == {
+        3: len(questions),
+        6: sum(len(tokens) > 3 for tokens in expected),
+        10: sum(len(tokens) > 6 for tokens in expected),
+    }
+    assert 0 < rows[10] < rows[6] < rows[3]
+
+
+def test_pauses_equal_a_question_that_ends_with_them(text_model):
+    questions = [problem.question for problem in tiny.problems(3)]
+    counts = [0, 1, 2]
+    preprocessor = text_model.preprocessor
+    options = dict(max_length=6, stop_token_ids=None)
+    text_model.thought_kind = "pause"
+    found = text_model.generate_tokens(
+        questions, num_thoughts=counts, **options
+    )
+    for question, count, tokens in zip(questions, counts, found):
+        ids = preprocessor.tokenize_questions([question])[0]
+        ids = np.array([ids + [preprocessor.pause_id] * count])
+        x = text_model.generate(
+            {
+                "question_ids": ids,
+                "question_mask": np.ones_like(ids),
+                "thought_mask": np.zeros((1, 0), "int32"),
+                "response_ids": [[preprocessor.end_of_thought_id]],
+            },
+            **options,
+        )
+        assert x["response_ids"][0, 1:].tolist() == tokens
+    with pytest.raises(ValueError, match="thought_kind.*'pause'"):
+        text_model.think(questions, 1)
+
+
 def test_cut():
     ids = np.array([[5, 9, 5, 5], [9, 9, 9, 9], [1, 2, 3, 4], [0, 0, 0, 0]])
     assert generation.cut(ids, (9,), [4, 4, 3]) == [[5, 9], [9], [1, 2, 3]]

@@ -36,6 +36,50 @@ def test_layout(preprocessor):
     assert weights.tolist() == [[1.0] * (length - 1) + [0.0]]
 
 
+def test_pauses_are_tokens_behind_the_question(preprocessor):
+    x, _, _ = preprocessor(
+        [PROBLEM, PROBLEM],
+        hidden_steps=1,
+        num_thoughts=[2, 0],
+        thought_kind="pause",
+    )
+    texts = [
+        text_of(preprocessor, ids, mask)
+        for ids, mask in zip(x["question_ids"], x["question_mask"])
+    ]
+    question = "start 3, +4, *2, -5\n<|start-latent|>"
+    assert texts == [question + "<|latent|><|latent|>", question]
+    assert x["thought_mask"].shape == (2, 0)
+    assert (
+        text_of(preprocessor, x["response_ids"][0], x["response_mask"][0])
+        == "<|end-latent|>4\n9\n### 9<|endoftext|>"
+    )
+    with pytest.raises(ValueError, match="continuous.*pause.*'word'"):
+        preprocessor(PROBLEM, thought_kind="word")
+
+
+def test_tokens_hidden_from_the_front(preprocessor):
+    whole, _, _ = preprocessor(PROBLEM, hidden_steps=1)
+    whole = whole["response_ids"][0].tolist()
+    for hidden in range(6):
+        x, _, _ = preprocessor(PROBLEM, hidden_steps=1, hidden_tokens=hidden)
+        # "4", newline, "9", newline: four tokens that can be hidden.
+        left = whole[:1] + whole[1 + min(hidden, 4) :]
+        assert x["response_ids"][0].tolist() == left
+
+
+def test_a_separator_of_ones_own(preprocessor):
+    joined = keras_coconut.ContinuousThoughtPreprocessor(
+        preprocessor.tokenizer, separator=""
+    )
+    x, _, _ = joined(PROBLEM)
+    assert (
+        text_of(joined, x["response_ids"][0], x["response_mask"][0])
+        == "<|end-latent|>749### 9<|endoftext|>"
+    )
+    assert joined.get_config()["separator"] == ""
+
+
 def test_padding(preprocessor):
     short = keras_coconut.Problem("start 3, +4", ["7"], "7")
     x, _, weights = preprocessor([PROBLEM, short], num_thoughts=[0, 2])

@@ -48,12 +48,14 @@ def test_from_a_plain_preset_with_another_dtype(plain_preset):
 
 def test_its_own_preset(tmp_path, text_model):
     text_model.num_thoughts = 2
+    text_model.thought_kind = "pause"
     questions = [problem.question for problem in tiny.problems()[:5]]
     before = text_model.generate(questions, max_length=6)
     path = str(tmp_path / "own")
     text_model.save_to_preset(path)
     again = keras_coconut.ContinuousThoughtLM.from_preset(path)
     assert again.num_thoughts == 2
+    assert again.thought_kind == "pause"
     assert again.generate(questions, max_length=6) == before
     assert again.preprocessor.sequence_length == 64
 

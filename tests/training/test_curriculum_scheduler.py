@@ -100,6 +100,20 @@ def test_history_progress_bar_and_model(text_model, capsys):
     assert "stage: 3" in printed and "thoughts: 2" in printed
 
 
+def test_pauses_train_through_all_stages(text_model):
+    curriculum = keras_coconut.method_curriculum("pause_as_thought", CURRICULUM)
+    dataset = make_dataset(text_model, curriculum)
+    tiny.compiled(text_model)
+    pause = text_model.preprocessor.pause_id
+    embedding = text_model.backbone.token_embedding.embeddings
+    before = ops.convert_to_numpy(embedding)[pause]
+    history = train(text_model, dataset)
+    assert history["thoughts"] == [0, 0, 1, 1, 2, 2, 2, 2]
+    assert history["loss"][-1] < history["loss"][0]
+    assert text_model.thought_kind == "pause"
+    assert np.abs(ops.convert_to_numpy(embedding)[pause] - before).max() > 1e-3
+
+
 def test_losses_are_those_of_every_backend():
     """Recorded by tests/parity/make_curriculum_losses.py.
 
