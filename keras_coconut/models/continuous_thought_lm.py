@@ -104,7 +104,7 @@ class ContinuousThoughtLM(SpanTrainer):
         if num_thoughts is not None:
             check_count("num_thoughts", num_thoughts)
         if preprocessor is not None:
-            _fit_preprocessor(preprocessor, backbone)
+            preprocessor.fit_to(backbone)
 
         # === Layers ===
         self.backbone = backbone
@@ -415,20 +415,3 @@ class ContinuousThoughtLM(SpanTrainer):
 def _positions(mask):
     """Returns the positions (B, length) among a row's real tokens."""
     return ops.maximum(ops.cumsum(mask, axis=1) - 1, 0)
-
-
-def _fit_preprocessor(preprocessor, backbone):
-    """Makes a preprocessor respect its backbone's sizes, or raises."""
-    vocabulary = preprocessor.tokenizer.vocabulary
-    if vocabulary is not None:  # None while a saved model is being loaded.
-        largest = max(vocabulary.values())
-        if largest >= backbone.vocabulary_size:
-            raise ValueError(
-                "`backbone` must have an embedding for every token of the "
-                f"preprocessor's vocabulary, whose largest id is {largest}; "
-                "`keras_coconut.add_thought_tokens` grows it. Received: "
-                f"vocabulary_size={backbone.vocabulary_size}"
-            )
-    preprocessor.sequence_length = min(
-        preprocessor.sequence_length, backbone.max_sequence_length
-    )

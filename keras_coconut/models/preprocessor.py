@@ -103,6 +103,26 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         super().load_preset_assets(preset)
         check_thought_tokens(self.tokenizer)
 
+    def fit_to(self, backbone) -> None:
+        """Respects a backbone's sizes from now on.
+
+        Raises:
+            ValueError: If the backbone lacks an embedding for some token.
+        """
+        vocabulary = self.tokenizer.vocabulary
+        if vocabulary is not None:  # None while a saved model is being loaded.
+            largest = max(vocabulary.values())
+            if largest >= backbone.vocabulary_size:
+                raise ValueError(
+                    "`backbone` must have an embedding for every token of the "
+                    f"preprocessor's vocabulary, whose largest id is {largest};"
+                    " `keras_coconut.add_thought_tokens` grows it. Received: "
+                    f"vocabulary_size={backbone.vocabulary_size}"
+                )
+        self.sequence_length = min(
+            self.sequence_length, backbone.max_sequence_length
+        )
+
     @property
     def begin_of_thought_id(self) -> int:
         """The token that ends every question and starts the latent mode."""
