@@ -104,25 +104,20 @@ def draw_splits(
         distinct[problem.question] = problem
         if len(distinct) % 100 == 0 or len(distinct) == needed:
             progress.update(len(distinct))
-    problems = list(distinct.values())
-    return Splits(
-        test=problems[:test],
-        validation=problems[test : test + validation],
-        train=problems[test + validation :],
-    )
+    return _cut(list(distinct.values()), validation, test)
 
 
 def take_splits(
     make: Callable[[int], list[Problem]], train: int, validation: int, test: int
 ) -> Splits:
     """Cuts a list of distinct problems, which `make` returns for a number."""
-    for name, size in (
-        ("train", train),
-        ("validation", validation),
-        ("test", test),
-    ):
+    sizes = {"train": train, "validation": validation, "test": test}
+    for name, size in sizes.items():
         check_count(name, size)
-    problems = make(train + validation + test)
+    return _cut(make(sum(sizes.values())), validation, test)
+
+
+def _cut(problems, validation, test) -> Splits:
     return Splits(
         test=problems[:test],
         validation=problems[test : test + validation],
