@@ -21,6 +21,7 @@ of another problem, and with their mean.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -120,7 +121,9 @@ def run_all(folder, runs):
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=lambda own=own: stay_on(own),
+                # Not known on Windows, which has no cores to share out here.
+                preexec_fn=own
+                and functools.partial(os.sched_setaffinity, 0, own),
             )
             running[run] = (process, own, log)
         for run, (process, own, log) in list(running.items()):
@@ -150,11 +153,6 @@ def cores_of_processes(processes):
         return [None] * processes
     every = sorted(os.sched_getaffinity(0))
     return [every[i::processes] or every for i in range(processes)]
-
-
-def stay_on(cores):
-    if cores is not None:
-        os.sched_setaffinity(0, cores)
 
 
 def name(run):
