@@ -23,6 +23,9 @@ class Recipe:
         max_length: int. The most tokens of a response.
         preset: string. GPT-2 preset to start from; from scratch if `None`.
         layers, heads, hidden: sizes of a model from scratch.
+        initial_scale: what its first weights are multiplied with. KerasHub's
+            suit a hidden size of 768; narrower models learn sooner with larger
+            ones, see docs/log.md.
         steps_per_epoch: int. One pass over the problems if `None`.
         data: what `load_dataset` takes.
     """
@@ -36,6 +39,7 @@ class Recipe:
     layers: int = 2
     heads: int = 4
     hidden: int = 128
+    initial_scale: float = 1.0
     batch_size: int = 128
     accumulation: int = 1
     steps_per_epoch: int | None = None

@@ -57,6 +57,9 @@ def make_model(recipe: Recipe, dataset, problems):
         dropout=0.0,
         max_sequence_length=512,
     )
+    for weight in backbone.trainable_variables:
+        if weight.name != "gamma":  # Biases and betas are 0.
+            weight.assign(weight * recipe.initial_scale)
     return keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
 
 

@@ -18,7 +18,7 @@ is all it costs. What a chain need not cost:
 import keras
 from keras import ops
 
-from keras_coconut.models import autodiff, decoder, dropout
+from keras_coconut.models import autodiff, decoder, dropout, torch_chain
 from keras_coconut.models.dropout import take_slot
 
 
@@ -62,16 +62,16 @@ def think(backbone, first, question, thought_mask, length, training):
             training,
         ),
     }
-    # By slot, the way back through a step, where a step can be kept.
-    pullbacks = {} if autodiff.can_keep_pullbacks() else None
-    thoughts, keys, values = autodiff.with_gradient(
-        lambda *inputs: Chain(backbone, pullbacks, *inputs[:2]).forward(),
-        lambda *inputs: Chain(backbone, pullbacks, *inputs[:2]).backward(
-            *inputs[2:]
-        ),
-        args,
-        constants,
-    )
+    if torch_chain.can_run(backbone):
+        found = torch_chain.think(backbone, weights, args, constants)
+    else:
+        found = autodiff.with_gradient(
+            lambda *inputs: Chain(backbone, *inputs).forward(),
+            lambda *inputs: Chain(backbone, *inputs[:2]).backward(*inputs[2:]),
+            args,
+            constants,
+        )
+    thoughts, keys, values = found
     return thoughts, decoder.Span(keys, values, constants["thought_mask"])
 
 
@@ -88,9 +88,8 @@ def positions(length, thought_mask):
 class Chain:
     """The loop forward and the loop backward over the same tensors."""
 
-    def __init__(self, backbone, pullbacks, args, constants):
+    def __init__(self, backbone, args, constants):
         self.backbone = backbone
-        self.pullbacks = pullbacks
         self.trained = args["trained"]
         self.first = args["first"]
         self.keys, self.values = args["keys"], args["values"]
@@ -110,7 +109,7 @@ class Chain:
         def body(slot, state):
             thought, thoughts, keys, values = state
             thoughts = ops.slice_update(thoughts, [0, slot, 0], thought)
-            thought, *own = self.think_on(slot, thought, keys, values)
+            thought, *own = self.step(slot, thought, keys, values)
             return (thought, thoughts, *_write(slot, (keys, values), own))
 
         state = (self.first, thoughts, empty, empty)
@@ -224,19 +223,8 @@ class Chain:
                 roll=True,
             )
 
-    def think_on(self, slot, *args):
-        """Takes a step of the forward loop; keeps the way back if it can."""
-        if self.pullbacks is None:
-            return self.step(slot, *args)
-        outputs, self.pullbacks[slot] = autodiff.pullback(
-            lambda *args: self.step(slot, *args), args
-        )
-        return outputs
-
     def _back_through(self, slot, thoughts, keys, values):
-        kept = (self.pullbacks or {}).pop(slot, None)
-        if kept is not None:  # It is not for a second backward pass.
-            return kept
+        """Takes a step once more; returns what leads back through it."""
         slots = ops.arange(self.slots)[:, None]
         past = [
             tuple(ops.where(slots < slot, x, 0) for x in tensors)

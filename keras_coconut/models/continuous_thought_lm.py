@@ -181,13 +181,12 @@ class ContinuousThoughtLM(SpanTrainer):
         spans.check_keys(inputs)
         x = self._read(inputs, spans.KEYS)
         # One lookup: each has a gradient as large as the whole vocabulary.
+        embedded, table = decoder.embed_for_logits(
+            self.backbone,
+            ops.concatenate([x["question_ids"], x["response_ids"]], axis=1),
+        )
         question, response = ops.split(
-            decoder.embed_tokens(
-                self.backbone,
-                ops.concatenate([x["question_ids"], x["response_ids"]], axis=1),
-            ),
-            [x["question_ids"].shape[1]],
-            axis=1,
+            embedded, [x["question_ids"].shape[1]], axis=1
         )
         _, memory, length = self._think(question, x, training)
         response_mask = x["response_mask"]
@@ -200,7 +199,7 @@ class ContinuousThoughtLM(SpanTrainer):
             training=training,
             rematerialize=self.rematerialize,
         )
-        return decoder.logits(self.backbone, hidden)
+        return decoder.logits(self.backbone, hidden, table)
 
     def think(self, questions, num_thoughts=None, batch_size=32):
         """Returns the continuous thoughts of questions.

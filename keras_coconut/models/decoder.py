@@ -41,9 +41,32 @@ def embed_tokens(backbone, token_ids):
     return backbone.token_embedding(token_ids)
 
 
-def logits(backbone, hidden):
+def embed_for_logits(backbone, token_ids):
+    """As `embed_tokens`, for a pass that ends in `logits`.
+
+    Returns:
+        A tuple of the embeddings, and of what `logits` then takes as `table`.
+    """
+    embedding = backbone.token_embedding
+    if (
+        type(embedding) is keras.layers.ReversibleEmbedding
+        and embedding.tie_weights
+        and not embedding.lora_enabled
+        and embedding.quantization_mode is None
+        and embedding.compute_dtype == embedding.variable_dtype
+    ):
+        table = ops.convert_to_tensor(embedding.embeddings)
+        return autodiff.take_rows(table, token_ids)
+    return embed_tokens(backbone, token_ids), None
+
+
+def logits(backbone, hidden, table=None):
     """Returns logits (B, length, V) by the tied embedding."""
-    return backbone.token_embedding(hidden, reverse=True)
+    embedding = backbone.token_embedding
+    if table is None:
+        return embedding(hidden, reverse=True)
+    with keras.StatelessScope([(embedding.embeddings, table)]):
+        return embedding(hidden, reverse=True)
 
 
 def walk(

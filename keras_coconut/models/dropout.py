@@ -138,7 +138,12 @@ class DrawnDropout:
         return bool(self.masks.weights)
 
     def weights(self, number, weights):
-        return self._drop(weights, self.masks.weights, number, axis=2)
+        """Drops attention weights (B, heads, queries, length).
+
+        The length may be shorter than what the masks were drawn for.
+        """
+        masks = [mask[..., : weights.shape[-1]] for mask in self.masks.weights]
+        return self._drop(weights, masks, number, axis=2)
 
     def attention(self, number, x):
         return self._drop(x, self.masks.attention, number, axis=1)

@@ -5,7 +5,12 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_coconut.models import compilation, spans, varying_batches
+from keras_coconut.models import (
+    compilation,
+    spans,
+    torch_optimizer,
+    varying_batches,
+)
 
 
 class SpanTrainer(keras_hub.models.GPT2CausalLM):
@@ -61,6 +66,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
             sampler=sampler,
             **kwargs,
         )
+        torch_optimizer.update_in_blocks(self.optimizer)
 
     def fit(self, x=None, y=None, batch_size=None, **kwargs):
         """Trains the model; see `keras.Model.fit`.

@@ -9,7 +9,7 @@ import tiny
 from keras import ops
 
 from keras_coconut.curriculum import Layout
-from keras_coconut.models import autodiff, chain, decoder
+from keras_coconut.models import autodiff, chain, decoder, torch_chain
 
 BACKEND = keras.config.backend()
 
@@ -202,12 +202,19 @@ def test_one_pass_each_and_logits_for_the_response_only(
             passes[-1] = (inputs.shape[1], args[4])
         return walk(backbone, inputs, *args, **kwargs)
 
-    def counted_logits(backbone, hidden):
+    def counted_logits(backbone, hidden, *args):
         heads.append(tuple(hidden.shape))
-        return logits(backbone, hidden)
+        return logits(backbone, hidden, *args)
+
+    step = torch_chain.Chain.step
+
+    def counted_step(chain, slot, thought, *args):
+        passes.append((thought[:, None].shape[1], "all"))
+        return step(chain, slot, thought, *args)
 
     monkeypatch.setattr(decoder, "walk", counted_walk)
     monkeypatch.setattr(decoder, "logits", counted_logits)
+    monkeypatch.setattr(torch_chain.Chain, "step", counted_step)
     x, _, _ = batch(text_model, [0, 3, 1], idle=2)
     with tiny.loops_in_python():
         text_model(x)
@@ -226,19 +233,25 @@ def test_nothing_of_the_question_is_copied(text_model, monkeypatch):
     """Its keys and values take part in no concatenation and no stack."""
     lengths = []
 
-    def watch(name):
-        original = getattr(ops, name)
+    def watch(module, name):
+        original = getattr(module, name)
 
-        def watched(tensors, axis=0):
+        def watched(tensors, *args, **kwargs):
+            tensors = list(tensors)
+            # The scores of all spans are joined; they have one query each.
             lengths.extend(
                 tensor.shape[2] for tensor in tensors if tensor.ndim == 4
             )
-            return original(tensors, axis=axis)
+            return original(tensors, *args, **kwargs)
 
-        monkeypatch.setattr(ops, name, watched)
+        monkeypatch.setattr(module, name, watched)
 
-    watch("concatenate")
-    watch("stack")
+    watch(ops, "concatenate")
+    watch(ops, "stack")
+    if BACKEND == "torch":
+        import torch
+
+        watch(torch, "cat")
     x, _, _ = batch(text_model, [3, 3])
     lengths.append(0)
     text_model(x)

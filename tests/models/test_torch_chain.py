@@ -1,0 +1,107 @@
+"""The chain in plain PyTorch does what it does through Keras' layers."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+from test_chain import Step, batch
+
+from keras_coconut.models import torch_chain
+
+if keras.config.backend() != "torch":
+    # Elsewhere there is one chain.
+    pytest.skip("the chain in plain PyTorch", allow_module_level=True)
+
+
+def both_ways(monkeypatch, make_model, counts, idle=0):
+    """Returns loss and gradient, plainly and the general way."""
+    found, chains = [], []
+    run = torch_chain.Chain.run
+
+    def counted(*args):
+        chains.append(args)
+        return run(*args)
+
+    monkeypatch.setattr(torch_chain.Chain, "run", counted)
+    for plain in (True, False):
+        keras.utils.set_random_seed(3)
+        model = make_model()
+        if not plain:
+            monkeypatch.setattr(torch_chain, "can_run", lambda _: False)
+        before = len(chains)
+        found.append(Step(model, batch(model, counts, idle)).gradient())
+        assert (len(chains) > before) == plain
+    return found
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "counts, idle", [([0, 1, 2, 3], 1), ([2] * 12, 0), ([1, 1], 0)]
+)
+def test_same_loss_and_gradient(monkeypatch, dropout, counts, idle):
+    """With few rows, which are multiplied one by one, and with many."""
+    (loss, gradient), (general_loss, general) = both_ways(
+        monkeypatch,
+        lambda: tiny.text_model(dropout=dropout, seed=3),
+        counts,
+        idle,
+    )
+    assert loss == pytest.approx(general_loss, abs=1e-5)
+    assert len(gradient) == len(general) > 20
+    for one, other in zip(gradient, general):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", ["kernel", "gamma", "bias", "embeddings"])
+def test_frozen_weights(monkeypatch, frozen):
+    def make():
+        model = tiny.text_model(seed=3)
+        for weight in model.weights:
+            weight.trainable = frozen not in weight.path
+        return model
+
+    (loss, gradient), (general_loss, general) = both_ways(
+        monkeypatch, make, [1, 2]
+    )
+    assert loss == pytest.approx(general_loss, abs=1e-5)
+    assert len(gradient) == len(general) < len(tiny.text_model().weights)
+    for one, other in zip(gradient, general):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_half_precision(monkeypatch):
+    (loss, gradient), (general_loss, general) = both_ways(
+        monkeypatch,
+        lambda: tiny.text_model(dtype="mixed_bfloat16", seed=3),
+        [1, 2, 3],
+    )
+    assert loss == pytest.approx(general_loss, rel=0.02)
+    # Some gradients, of the keys' biases for one, are nothing but rounding.
+    largest = max(np.abs(g).max() for g in general)
+    for one, other in zip(gradient, general):
+        scale = np.abs(other).max() + 0.02 * largest
+        np.testing.assert_allclose(one / scale, other / scale, atol=0.1)
+
+
+def test_other_layers_go_the_general_way():
+    model = tiny.text_model()
+    assert torch_chain.can_run(model.backbone)
+    model.backbone.enable_lora(2)
+    assert not torch_chain.can_run(model.backbone)
+    x, _, _ = batch(model, [1, 2])
+    loss = ops.mean(model(x, training=True) ** 2)
+    loss.backward()
+    gradients = [v.value.grad for v in model.backbone.trainable_variables]
+    assert gradients and all(g is not None for g in gradients)
+
+
+def test_rows_one_by_one():
+    import torch
+
+    matrix = torch.randn(5, 7)
+    for rows in (1, 2, 8, 9):
+        x = torch.randn(rows, 5)
+        np.testing.assert_allclose(
+            torch_chain._multiply(x, matrix), x @ matrix, atol=1e-5
+        )
