@@ -20,8 +20,9 @@ import keras
 from keras_coconut.models import autodiff
 from keras_coconut.models.dropout import DrawnDropout
 
-# Up to so many rows are multiplied one by one; see `_multiply`.
-_FEW_ROWS = 8
+# Up to so many rows are multiplied by so many columns; see `_multiply`.
+_FEW_ROWS = 32
+_BLOCK = 128
 # As in `decoder.py`: vanishes in a softmax without being infinite.
 _HIDDEN_SCORE = -1e9
 
@@ -319,11 +320,20 @@ def _times():
 def _multiply(x, matrix):
     import torch
 
-    # On a CPU the library packs a matrix before it multiplies several rows by
-    # it, which takes longer than to multiply few of them one by one.
-    if x.ndim == 2 and 1 < len(x) <= _FEW_ROWS and x.device.type == "cpu":
-        matrices = matrix.expand(len(x), -1, -1)
-        return torch.bmm(x.unsqueeze(1), matrices).squeeze(1)
+    # On a CPU the library copies a matrix into another order before it
+    # multiplies a few rows by it. By blocks of columns, which stay in the
+    # cache, that takes two thirds of the time.
+    _, width = matrix.shape[-2:]
+    if (
+        x.ndim == 2
+        and 1 < len(x) <= _FEW_ROWS
+        and width > _BLOCK
+        and width % _BLOCK == 0
+        and x.device.type == "cpu"
+    ):
+        blocks = matrix.unflatten(1, (-1, _BLOCK)).transpose(0, 1)
+        x = x.expand(len(blocks), -1, -1)
+        return torch.bmm(x, blocks).transpose(0, 1).flatten(1)
     return x @ matrix
 
 

@@ -40,7 +40,9 @@ def both_ways(monkeypatch, make_model, counts, idle=0):
     "counts, idle", [([0, 1, 2, 3], 1), ([2] * 12, 0), ([1, 1], 0)]
 )
 def test_same_loss_and_gradient(monkeypatch, dropout, counts, idle):
-    """With few rows, which are multiplied one by one, and with many."""
+    """With idle slots and without, by blocks of columns and at once."""
+    monkeypatch.setattr(torch_chain, "_BLOCK", 8)
+    monkeypatch.setattr(torch_chain, "_FEW_ROWS", 4)
     (loss, gradient), (general_loss, general) = both_ways(
         monkeypatch,
         lambda: tiny.text_model(dropout=dropout, seed=3),
@@ -96,12 +98,14 @@ def test_other_layers_go_the_general_way():
     assert gradients and all(g is not None for g in gradients)
 
 
-def test_rows_one_by_one():
+@pytest.mark.parametrize("rows", [1, 2, 32, 33])
+@pytest.mark.parametrize("width", [12, 128, 256, 300])
+def test_products_of_few_rows(rows, width):
+    """In blocks or not, of a matrix and of one that is transposed."""
     import torch
 
-    matrix = torch.randn(5, 7)
-    for rows in (1, 2, 8, 9):
-        x = torch.randn(rows, 5)
-        np.testing.assert_allclose(
-            torch_chain._multiply(x, matrix), x @ matrix, atol=1e-5
-        )
+    x, matrix = torch.randn(rows, 5), torch.randn(5, width)
+    for one in (matrix, matrix.T.contiguous().T):
+        product = torch_chain._multiply(x, one)
+        assert product.is_contiguous()
+        np.testing.assert_allclose(product, x @ matrix, atol=1e-5)
