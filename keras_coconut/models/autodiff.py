@@ -9,7 +9,7 @@ hold no state.
 import functools
 
 import keras
-from keras import ops, tree
+from keras import tree
 
 
 def with_gradient(forward, backward, args, constants):
@@ -82,13 +82,20 @@ def rematerialized(function, *args):
     return tree.pack_sequence_as(structures["outputs"], flat)
 
 
-def take_rows(table, ids):
-    """Looks up rows of a table that is multiplied by besides.
+def lookups_cost_a_table() -> bool:
+    """Whether the gradient of a lookup is a table as large as what it read.
 
-    On PyTorch the gradient of a lookup is a whole table, zeros but for a few
-    rows. For the vocabulary of GPT-2, to fill one and to add it to the gradient
-    of the product takes a fifteenth of a step on a CPU. Here the rows are added
-    to that gradient in place.
+    On PyTorch, zeros but for a few rows. For the vocabulary of GPT-2, to fill
+    one and to add it to another takes a fifteenth of a step on a CPU; there is
+    `take_rows` to avoid it.
+    """
+    return keras.config.backend() == "torch"
+
+
+def take_rows(table, ids):
+    """Looks up rows of a table that is multiplied by besides, on PyTorch.
+
+    The gradient of the rows is added to that of the product in place.
 
     Args:
         table: float tensor (rows, D).
@@ -97,8 +104,6 @@ def take_rows(table, ids):
     Returns:
         A tuple of the rows, (*ids.shape, D), and of the table to multiply by.
     """
-    if keras.config.backend() != "torch":
-        return ops.take(table, ids, axis=0), table
     return _torch_lookup().apply(table, ids)
 
 

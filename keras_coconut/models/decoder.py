@@ -49,7 +49,8 @@ def embed_for_logits(backbone, token_ids):
     """
     embedding = backbone.token_embedding
     if (
-        type(embedding) is keras.layers.ReversibleEmbedding
+        autodiff.lookups_cost_a_table()
+        and type(embedding) is keras.layers.ReversibleEmbedding
         and embedding.tie_weights
         and not embedding.lora_enabled
         and embedding.quantization_mode is None
