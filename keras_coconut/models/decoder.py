@@ -19,7 +19,7 @@ from keras_coconut.models import autodiff
 from keras_coconut.models.dropout import LayerDropout
 
 # Scores are float32: this vanishes in a softmax without being infinite.
-_HIDDEN_SCORE = -1e9
+HIDDEN_SCORE = -1e9
 # Layers, below which compiling them one by one takes little time.
 _WORTH_ROLLING = 4
 
@@ -329,7 +329,7 @@ def _attend(query, spans, dropout, number):
         score = ops.matmul(query, ops.swapaxes(keys, -1, -2))
         # Softmax in float32 whatever the compute type, as Keras does.
         score = ops.cast(score, "float32")
-        scores.append(ops.where(visible, score, _HIDDEN_SCORE))
+        scores.append(ops.where(visible, score, HIDDEN_SCORE))
     weights = ops.softmax(ops.concatenate(scores, axis=-1), axis=-1)
     weights = dropout.weights(number, ops.cast(weights, query.dtype))
     attended, start = None, 0

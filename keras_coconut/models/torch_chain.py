@@ -2,9 +2,9 @@
 
 PyTorch runs operations one by one, and a thought is some thousand small ones.
 Through Keras' layers the bookkeeping around them takes 60 ms a thought of
-GPT-2 base, longer than the arithmetic; called plainly they take a tenth. So
-this file writes down once more what `decoder.walk` asks of a KerasHub layer,
-for a single position. `tests/models/test_torch_chain.py` holds it to that; a
+GPT-2 base, as long as the arithmetic; called plainly they take 25. So this file
+writes down once more what `decoder.walk` asks of a KerasHub layer, for a single
+position. `tests/models/test_torch_chain.py` holds it to that; a
 backbone with layers of another kind, LoRA for one, goes the general way.
 
 Every thought multiplies by the same matrices: the weights, and the question's
@@ -18,13 +18,12 @@ import functools
 import keras
 
 from keras_coconut.models import autodiff
+from keras_coconut.models.decoder import HIDDEN_SCORE
 from keras_coconut.models.dropout import DrawnDropout
 
-# Up to so many rows are multiplied by so many columns; see `_multiply`.
+# Up to so many rows meet so many columns at a time; see `_multiply`.
 _FEW_ROWS = 32
 _BLOCK = 128
-# As in `decoder.py`: vanishes in a softmax without being infinite.
-_HIDDEN_SCORE = -1e9
 
 
 def can_run(backbone) -> bool:
@@ -228,7 +227,7 @@ class Chain:
         scores = torch.cat(
             [question_keys.times(query), query @ keys.mT], dim=-1
         )
-        scores = scores.float().masked_fill(hidden, _HIDDEN_SCORE)
+        scores = scores.float().masked_fill(hidden, HIDDEN_SCORE)
         weights = torch.softmax(scores, dim=-1).to(query.dtype)
         weights = dropout.weights(number, weights)
         length = question_values.matrix.shape[2]
