@@ -27,6 +27,9 @@ class Recipe:
             suit a hidden size of 768; narrower models learn sooner with larger
             ones, see docs/log.md.
         steps_per_epoch: int. One pass over the problems if `None`.
+        decay: bool. Whether the learning rate falls to 0 over the whole run,
+            along half a cosine; stays as it is else. Needs an optimizer that is
+            never reset.
         data: what `load_dataset` takes.
     """
 
@@ -44,12 +47,21 @@ class Recipe:
     accumulation: int = 1
     steps_per_epoch: int | None = None
     learning_rate: float = 1e-4
+    decay: bool = False
     beta_2: float = 0.999
     clipnorm: float | None = None
     reset_optimizer: str = "stage"
     length_groups: int = 1
     evaluate_every: int = 1
     data: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.decay and self.reset_optimizer != "never":
+            raise ValueError(
+                '`decay` needs `reset_optimizer` to be "never": a reset starts '
+                "the decay anew. Received: "
+                f"reset_optimizer={self.reset_optimizer!r}"
+            )
 
 
 def _curriculum(*args, **kwargs):

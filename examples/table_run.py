@@ -63,6 +63,21 @@ def make_model(recipe: Recipe, dataset, problems):
     return keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
 
 
+def make_optimizer(recipe: Recipe, steps: int):
+    rate = recipe.learning_rate
+    if recipe.decay:
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    return keras.optimizers.AdamW(
+        rate,
+        weight_decay=0.01,
+        beta_2=recipe.beta_2,
+        global_clipnorm=recipe.clipnorm,
+        gradient_accumulation_steps=(
+            recipe.accumulation if recipe.accumulation > 1 else None
+        ),
+    )
+
+
 def compilation_cache(folder):
     """Runs compile the same programs; JAX can keep them from run to run."""
     if keras.config.backend() != "jax":
@@ -77,18 +92,6 @@ def train(recipe, method, seed, splits, dataset_name, folder):
         return keras_coconut.ContinuousThoughtLM.from_preset(str(best))
     keras.utils.set_random_seed(seed)
     model = make_model(recipe, dataset_name, splits.train)
-    model.compile(
-        keras.optimizers.AdamW(
-            recipe.learning_rate,
-            weight_decay=0.01,
-            beta_2=recipe.beta_2,
-            global_clipnorm=recipe.clipnorm,
-            gradient_accumulation_steps=(
-                recipe.accumulation if recipe.accumulation > 1 else None
-            ),
-        ),
-        compilation_cache=compilation_cache(folder),
-    )
     curriculum = keras_coconut.method_curriculum(
         method,
         recipe.curriculum,
@@ -103,6 +106,10 @@ def train(recipe, method, seed, splits, dataset_name, folder):
         seed=seed,
         steps_per_epoch=recipe.steps_per_epoch,
         length_groups=recipe.length_groups,
+    )
+    model.compile(
+        make_optimizer(recipe, recipe.epochs * len(dataset)),
+        compilation_cache=compilation_cache(folder),
     )
     model.fit(
         dataset,
