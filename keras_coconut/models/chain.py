@@ -18,7 +18,7 @@ is all it costs. What a chain need not cost:
 import keras
 from keras import ops
 
-from keras_coconut.models import autodiff, decoder, dropout, torch_chain
+from keras_coconut.models import autodiff, decoder, dropout
 from keras_coconut.models.dropout import take_slot
 
 
@@ -62,16 +62,12 @@ def think(backbone, first, question, thought_mask, length, training):
             training,
         ),
     }
-    if torch_chain.can_run(backbone):
-        found = torch_chain.think(backbone, weights, args, constants)
-    else:
-        found = autodiff.with_gradient(
-            lambda *inputs: Chain(backbone, *inputs).forward(),
-            lambda *inputs: Chain(backbone, *inputs[:2]).backward(*inputs[2:]),
-            args,
-            constants,
-        )
-    thoughts, keys, values = found
+    thoughts, keys, values = autodiff.with_gradient(
+        lambda *inputs: Chain(backbone, *inputs).forward(),
+        lambda *inputs: Chain(backbone, *inputs[:2]).backward(*inputs[2:]),
+        args,
+        constants,
+    )
     return thoughts, decoder.Span(keys, values, constants["thought_mask"])
 
 

@@ -10,6 +10,7 @@ from keras_coconut.curriculum import (
     check_thought_kind,
 )
 from keras_coconut.models import chain, decoder, generation, spans
+from keras_coconut.models.passes import make_passes
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.questions import check_not_told
 from keras_coconut.models.span_trainer import SpanTrainer
@@ -188,16 +189,14 @@ class ContinuousThoughtLM(SpanTrainer):
         question, response = ops.split(
             embedded, [x["question_ids"].shape[1]], axis=1
         )
-        _, memory, length = self._think(question, x, training)
+        passes = make_passes(self.backbone, training, self.rematerialize)
+        _, memory, length = self._think(passes, question, x)
         response_mask = x["response_mask"]
-        hidden, _ = decoder.decode_span(
-            self.backbone,
+        hidden, _ = passes.read(
             response,
             length[:, None] + _positions(response_mask),
             ops.cast(response_mask, "bool"),
             memory,
-            training=training,
-            rematerialize=self.rematerialize,
         )
         return decoder.logits(self.backbone, hidden, table)
 
@@ -231,7 +230,8 @@ class ContinuousThoughtLM(SpanTrainer):
         spans.check_keys(questions, spans.QUESTION_KEYS)
         x = self._read(questions, spans.QUESTION_KEYS)
         question = decoder.embed_tokens(self.backbone, x["question_ids"])
-        thoughts, _, _ = self._think(question, x, training=False)
+        passes = make_passes(self.backbone, training=False)
+        thoughts, _, _ = self._think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
 
@@ -249,28 +249,22 @@ class ContinuousThoughtLM(SpanTrainer):
             )
         return x
 
-    def _think(self, inputs, x, training):
+    def _think(self, passes, inputs, x):
         """Passes over the question and the thoughts.
 
         Args:
+            passes: the `passes.Passes` of this call.
             inputs: float tensor (B, Q, D), the embeddings of the question.
             x: the question's and the thoughts' keys; with `thoughts`, these
                 are read and not computed.
-            training: bool, whether dropout is on.
 
         Returns:
             A tuple of the thoughts (B, K, D), the `decoder.Span`s of question
             and thoughts, and the real positions (B,) of each row so far.
         """
         mask = x["question_mask"]
-        thought, question = decoder.decode_span(
-            self.backbone,
-            inputs,
-            _positions(mask),
-            ops.cast(mask, "bool"),
-            outputs="last",
-            training=training,
-            rematerialize=self.rematerialize,
+        thought, question = passes.read(
+            inputs, _positions(mask), ops.cast(mask, "bool"), outputs="last"
         )
         length = ops.sum(mask, axis=1)
         thought_mask = x["thought_mask"]
@@ -278,19 +272,16 @@ class ContinuousThoughtLM(SpanTrainer):
             return ops.zeros_like(thought[:, :0]), [question], length
         if "thoughts" in x:
             thoughts = x["thoughts"]
-            _, span = decoder.decode_span(
-                self.backbone,
+            _, span = passes.read(
                 thoughts,
                 chain.positions(length, thought_mask),
                 ops.cast(thought_mask, "bool"),
                 [question],
                 outputs="last",
-                training=training,
-                rematerialize=self.rematerialize,
             )
         else:
-            thoughts, span = chain.think(
-                self.backbone, thought, question, thought_mask, length, training
+            thoughts, span = passes.think(
+                thought, question, thought_mask, length
             )
         length = length + ops.sum(thought_mask, axis=1)
         return thoughts, [question, span], length

@@ -194,7 +194,7 @@ def _run_layer(layer, number, x, past, own, dropout, wanted):
         x, normed = x[:, -1:], normed[:, -1:]
     query = attention.query_dense(normed)
     spans = [*past, *own(number, keys, values)]
-    attended = attention.output_dense(_attend(query, spans, dropout, number))
+    attended = attention.output_dense(attend(query, spans, dropout, number))
     x = x + dropout.attention(number, attended)
     hidden = layer._feedforward_layer_norm(x)
     hidden = layer._feedforward_intermediate_dense(hidden)
@@ -295,7 +295,7 @@ def empty_span(backbone, like: Span, length: int) -> Span:
     return Span(blank, blank, ops.zeros((shape[0], length), dtype="bool"))
 
 
-def _attend(query, spans, dropout, number):
+def attend(query, spans, dropout, number):
     """Attends to several spans under one softmax, copying none of them.
 
     Args:

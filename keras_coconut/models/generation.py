@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_coconut.curriculum import check_count
 from keras_coconut.models import decoder, spans
+from keras_coconut.models.passes import make_passes
 from keras_coconut.models.questions import (
     check_not_told,
     check_thoughts,
@@ -148,7 +149,8 @@ def respond(model, x, stop_token_ids):
     backbone = model.backbone
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
     question = decoder.embed_tokens(backbone, x["question_ids"])
-    _, memory, length = model._think(question, x, training=False)
+    passes = make_passes(backbone, training=False)
+    _, memory, length = model._think(passes, question, x)
     cache = {
         "memory": tuple(memory),
         "length": length,

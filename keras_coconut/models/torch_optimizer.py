@@ -8,8 +8,9 @@ less than half the time, since fresh memory costs more than the arithmetic.
 
 import keras
 
-# Bytes of weights updated together, and the most of one of them.
-_BLOCK = 16 * 2**20
+# Bytes of weights updated together, and the most of one of them: what is
+# computed on the way stays in the cache.
+_BLOCK = 2 * 2**20
 
 
 def update_in_blocks(optimizer):

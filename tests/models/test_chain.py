@@ -9,9 +9,11 @@ import tiny
 from keras import ops
 
 from keras_coconut.curriculum import Layout
-from keras_coconut.models import autodiff, chain, decoder, torch_chain
+from keras_coconut.models import autodiff, chain, decoder, passes
 
 BACKEND = keras.config.backend()
+if BACKEND == "torch":
+    from keras_coconut.models import torch_chain, torch_layers, torch_passes
 
 
 def batch(model, counts, idle=0):
@@ -165,15 +167,15 @@ def test_rematerialized_layers_run_again(monkeypatch):
         step = Step(model, batch(model, [0, 0]))
         step(step.start)  # Keras runs the model once more to build it.
         layers = []
-        run = decoder._run_layer
+        run = torch_layers.Layers.run
 
-        def counted(*args, run=run, layers=layers):
+        def counted(*args, run=run, layers=layers, **kwargs):
             layers.append(args[1])
-            return run(*args)
+            return run(*args, **kwargs)
 
-        monkeypatch.setattr(decoder, "_run_layer", counted)
+        monkeypatch.setattr(torch_layers.Layers, "run", counted)
         step(step.start)
-        monkeypatch.setattr(decoder, "_run_layer", run)
+        monkeypatch.setattr(torch_layers.Layers, "run", run)
         found.append(len(layers))
     # Two layers, for the question and for the response.
     assert found == [4, 8]
@@ -193,37 +195,36 @@ def test_a_second_backward_pass(text_model):
 def test_one_pass_each_and_logits_for_the_response_only(
     text_model, monkeypatch
 ):
-    passes, heads = [], []
-    walk, logits = decoder.walk, decoder.logits
+    counted, heads = [], []
+    logits = decoder.logits
+    kind = torch_passes.TorchPasses if BACKEND == "torch" else passes.Passes
+    of_chain = torch_chain if BACKEND == "torch" else chain
+    read, step = kind.read, of_chain.Chain.step
 
-    def counted_walk(backbone, inputs, *args, **kwargs):
-        passes.append((inputs.shape[1], kwargs.get("outputs", "all")))
-        if len(args) > 4:
-            passes[-1] = (inputs.shape[1], args[4])
-        return walk(backbone, inputs, *args, **kwargs)
+    def counted_read(self, inputs, *args, **kwargs):
+        counted.append((inputs.shape[1], kwargs.get("outputs", "all")))
+        return read(self, inputs, *args, **kwargs)
+
+    def counted_step(self, slot, thought, *args):
+        counted.append((len(thought), "thought"))
+        return step(self, slot, thought, *args)
 
     def counted_logits(backbone, hidden, *args):
         heads.append(tuple(hidden.shape))
         return logits(backbone, hidden, *args)
 
-    step = torch_chain.Chain.step
-
-    def counted_step(chain, slot, thought, *args):
-        passes.append((thought[:, None].shape[1], "all"))
-        return step(chain, slot, thought, *args)
-
-    monkeypatch.setattr(decoder, "walk", counted_walk)
+    monkeypatch.setattr(kind, "read", counted_read)
+    monkeypatch.setattr(of_chain.Chain, "step", counted_step)
     monkeypatch.setattr(decoder, "logits", counted_logits)
-    monkeypatch.setattr(torch_chain.Chain, "step", counted_step)
     x, _, _ = batch(text_model, [0, 3, 1], idle=2)
     with tiny.loops_in_python():
         text_model(x)
     question, response = x["question_ids"].shape[1], x["response_ids"].shape[1]
     # PyTorch runs the idle slots too: it would have to ask the device.
     thoughts = 5 if BACKEND == "torch" else 3
-    assert passes == [
+    assert counted == [
         (question, "last"),
-        *[(1, "all")] * thoughts,
+        *[(3, "thought")] * thoughts,
         (response, "all"),
     ]
     assert heads == [(3, response, 16)]

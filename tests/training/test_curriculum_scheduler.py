@@ -10,7 +10,7 @@ import tiny
 from keras import ops
 
 import keras_coconut
-from keras_coconut.models import chain, torch_chain
+from keras_coconut.models import chain
 from keras_coconut.training.curriculum_scheduler import restart_optimizer
 
 CURRICULUM = keras_coconut.Curriculum(
@@ -54,13 +54,18 @@ class ThoughtsOfEachStage(keras.callbacks.Callback):
         super().__init__()
         self.count = 0
         self.epochs = []
-        for kind in (chain.Chain, torch_chain.Chain):
+        kind = chain.Chain
+        if keras.config.backend() == "torch":
+            from keras_coconut.models import torch_chain
 
-            def counted(chain_, *args, step=kind.step):
-                tiny.call_while_running(self.add)
-                return step(chain_, *args)
+            kind = torch_chain.Chain
+        step = kind.step
 
-            monkeypatch.setattr(kind, "step", counted)
+        def counted(chain_, *args):
+            tiny.call_while_running(self.add)
+            return step(chain_, *args)
+
+        monkeypatch.setattr(kind, "step", counted)
 
     def add(self):
         self.count += 1

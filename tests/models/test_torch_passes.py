@@ -1,4 +1,4 @@
-"""The chain in plain PyTorch does what it does through Keras' layers."""
+"""The passes in plain PyTorch do what they do through Keras' layers."""
 
 import keras
 import numpy as np
@@ -7,11 +7,10 @@ import tiny
 from keras import ops
 from test_chain import Step, batch
 
-from keras_coconut.models import torch_chain
-
 if keras.config.backend() != "torch":
-    # Elsewhere there is one chain.
-    pytest.skip("the chain in plain PyTorch", allow_module_level=True)
+    pytest.skip("of PyTorch", allow_module_level=True)
+
+from keras_coconut.models import torch_chain, torch_layers, torch_passes
 
 
 def both_ways(monkeypatch, make_model, counts, idle=0):
@@ -28,7 +27,7 @@ def both_ways(monkeypatch, make_model, counts, idle=0):
         keras.utils.set_random_seed(3)
         model = make_model()
         if not plain:
-            monkeypatch.setattr(torch_chain, "can_run", lambda _: False)
+            monkeypatch.setattr(torch_layers, "can_run", lambda _: False)
         before = len(chains)
         found.append(Step(model, batch(model, counts, idle)).gradient())
         assert (len(chains) > before) == plain
@@ -41,8 +40,11 @@ def both_ways(monkeypatch, make_model, counts, idle=0):
 )
 def test_same_loss_and_gradient(monkeypatch, dropout, counts, idle):
     """With idle slots and without, by blocks of columns and at once."""
-    monkeypatch.setattr(torch_chain, "_BLOCK", 8)
-    monkeypatch.setattr(torch_chain, "_FEW_ROWS", 4)
+    monkeypatch.setattr(torch_layers, "_BLOCK", 8)
+    monkeypatch.setattr(torch_layers, "_FEW_ROWS", 4)
+    if dropout:
+        # The same numbers are drawn for as many positions only.
+        monkeypatch.setattr(torch_passes, "_leaves_out_padding", lambda _: 0)
     (loss, gradient), (general_loss, general) = both_ways(
         monkeypatch,
         lambda: tiny.text_model(dropout=dropout, seed=3),
@@ -72,6 +74,29 @@ def test_frozen_weights(monkeypatch, frozen):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def test_padding_is_not_computed(monkeypatch):
+    """What goes through the layers are the real positions and the thoughts."""
+    model = tiny.text_model(seed=3)
+    x, _, _ = batch(model, [1, 2, 2])
+    computed = []
+    run = torch_layers.Layers.run
+
+    def counted(self, number, x, *args, **kwargs):
+        computed.append(len(x))
+        return run(self, number, x, *args, **kwargs)
+
+    monkeypatch.setattr(torch_layers.Layers, "run", counted)
+    model(x)
+    real = [int(x[key].sum()) for key in ("question_mask", "response_mask")]
+    assert all(
+        count < x[key].size
+        for count, key in zip(real, ("question_mask", "response_mask"))
+    )
+    # Two layers.
+    question, response = ([count] * 2 for count in real)
+    assert computed == [*question, *[3] * 4, *response]
+
+
 def test_half_precision(monkeypatch):
     (loss, gradient), (general_loss, general) = both_ways(
         monkeypatch,
@@ -88,9 +113,9 @@ def test_half_precision(monkeypatch):
 
 def test_other_layers_go_the_general_way():
     model = tiny.text_model()
-    assert torch_chain.can_run(model.backbone)
+    assert torch_layers.can_run(model.backbone)
     model.backbone.enable_lora(2)
-    assert not torch_chain.can_run(model.backbone)
+    assert not torch_layers.can_run(model.backbone)
     x, _, _ = batch(model, [1, 2])
     loss = ops.mean(model(x, training=True) ** 2)
     loss.backward()
@@ -106,6 +131,6 @@ def test_products_of_few_rows(rows, width):
 
     x, matrix = torch.randn(rows, 5), torch.randn(5, width)
     for one in (matrix, matrix.T.contiguous().T):
-        product = torch_chain._multiply(x, one)
+        product = torch_layers._multiply(x, one)
         assert product.is_contiguous()
         np.testing.assert_allclose(product, x @ matrix, atol=1e-5)
