@@ -7,18 +7,17 @@ is all it costs. What a chain need not cost:
 - a program that grows with the thoughts: the loop's body is compiled once, and
   how often it runs is data, so one program serves every stage;
 - a gradient of all weights for each thought, of which there would be K to add
-  up: only the gradients of the thoughts depend on each other. The loop backward
-  hands those from thought to thought and nothing else. Once they are known, all
-  thoughts take one pass together, as if they had been given, which yields the
-  gradient of the weights and of the question's keys and values;
-- activations kept for the backward pass, which the loop backward recomputes
-  from the thoughts, keys and values.
+  up: the loop backward hands gradients from thought to thought and records what
+  comes back to each sublayer. Once that is known, one product for all thoughts
+  yields the gradient of a weight;
+- the matrix products of the forward pass again: they are recorded too. The rest
+  of a step is small, and the loop backward recomputes it.
 """
 
 import keras
 from keras import ops
 
-from keras_coconut.models import autodiff, decoder, dropout
+from keras_coconut.models import autodiff, decoder, dropout, recording
 from keras_coconut.models.dropout import take_slot
 
 
@@ -62,7 +61,7 @@ def think(backbone, first, question, thought_mask, length, training):
             training,
         ),
     }
-    thoughts, keys, values = autodiff.with_gradient(
+    thoughts, keys, values, _ = autodiff.with_gradient(
         lambda *inputs: Chain(backbone, *inputs).forward(),
         lambda *inputs: Chain(backbone, *inputs[:2]).backward(*inputs[2:]),
         args,
@@ -101,29 +100,40 @@ class Chain:
             for key in self.keys
         )
         thoughts = ops.zeros((batch, self.slots, hidden), self.first.dtype)
+        records = tuple(
+            ops.zeros((batch, self.slots, width), self.first.dtype)
+            for width in recording.widths(self.backbone)
+        )
 
         def body(slot, state):
-            thought, thoughts, keys, values = state
-            thoughts = ops.slice_update(thoughts, [0, slot, 0], thought)
-            thought, *own = self.step(slot, thought, keys, values)
-            return (thought, thoughts, *_write(slot, (keys, values), own))
+            thought, thoughts, keys, values, records = state
+            thoughts = _write(slot, thoughts, thought)
+            sublayers = recording.Recording()
+            thought, *own = self.step(slot, thought, keys, values, sublayers)
+            keys, values = (
+                tuple(_write(slot, x, y, axis=2) for x, y in zip(xs, ys))
+                for xs, ys in zip((keys, values), own)
+            )
+            records = tuple(
+                _write(slot, x, y) for x, y in zip(records, sublayers.records())
+            )
+            return thought, thoughts, keys, values, records
 
-        state = (self.first, thoughts, empty, empty)
+        state = (self.first, thoughts, empty, empty, records)
         return ops.fori_loop(0, self.trips, body, state)[1:]
 
     def backward(self, outputs, cotangents):
-        thoughts, keys, values = outputs
-        by_thoughts, by_keys, by_values = cotangents
+        thoughts, keys, values, records = outputs
+        by_thoughts, by_keys, by_values, _ = cotangents
 
         def body(_, state):
             # Of what step `slot` returned: the next thought, and the keys and
             # values that later steps and the response have attended to. The
             # slot is counted down, not computed from the trips: XLA on
             # TensorFlow would compile a program for each number of them.
-            slot, by_next, by_hidden, by_keys, by_values = state
-            by_hidden = ops.slice_update(by_hidden, [0, slot, 0], by_next)
-            by_thought, more_keys, more_values = self._back_through(
-                slot, thoughts, keys, values
+            slot, by_next, by_inputs, by_keys, by_values, by_sublayers = state
+            by_thought, more_keys, more_values, by_step = self._back_through(
+                slot, thoughts, keys, values, records[1]
             )(
                 (
                     by_next,
@@ -134,12 +144,13 @@ class Chain:
             return (
                 slot - 1,
                 by_thought + take_slot(by_thoughts, slot, 1),
-                by_hidden,
+                _write(slot, by_inputs, by_thought),
                 tuple(x + y for x, y in zip(by_keys, more_keys)),
                 tuple(x + y for x, y in zip(by_values, more_values)),
+                _write(slot, by_sublayers, by_step),
             )
 
-        _, by_first, by_hidden, by_keys, by_values = ops.fori_loop(
+        _, by_first, by_inputs, _, _, by_sublayers = ops.fori_loop(
             0,
             self.trips,
             body,
@@ -149,27 +160,28 @@ class Chain:
                 ops.zeros_like(thoughts),
                 tuple(by_keys),
                 tuple(by_values),
+                ops.zeros_like(records[1]),
             ),
         )
-        _, back = autodiff.pullback(
-            lambda *args: self.together(thoughts, keys, values, *args),
-            (self.trained, self.keys, self.values),
-        )
-        by_trained, *by_question = back((by_hidden, by_keys, by_values))
+        with self._weights():
+            calls = recording.read_calls(self.calls, *records, by_sublayers)
+            by_question = self._by_question(calls, keys, values)
+            by_trained = self._by_trained(calls, by_inputs)
         return {
             "trained": by_trained,
             "first": by_first,
-            "keys": by_question[0],
-            "values": by_question[1],
+            "keys": tuple(by_keys for by_keys, _ in by_question),
+            "values": tuple(by_values for _, by_values in by_question),
         }
 
-    def step(self, slot, thought, keys, values):
+    def step(self, slot, thought, keys, values, sublayers):
         """Takes one pass over one thought.
 
         Args:
             slot: int or int tensor.
             thought: (B, 1, D).
             keys, values: those of the slots before, zeros in the others.
+            sublayers: `decoder.Sublayers` by which the layers compute.
 
         Returns:
             A tuple of the next thought, and of the keys and the values that
@@ -191,52 +203,89 @@ class Chain:
                 )
             ]
 
-        with self._weights(self.trained):
+        with self._weights():
             return decoder.walk(
                 self.backbone,
                 thought,
                 take_slot(self.constants["positions"], slot, 1),
-                [self._question(self.keys, self.values)],
+                [(self.keys, self.values, self._question_is_visible())],
                 own,
                 dropout.DrawnDropout(self.constants["dropout"], slot),
+                sublayers=sublayers,
             )
 
-    def together(self, thoughts, keys, values, trained, *question):
-        """Takes one pass over all thoughts as if they had been given.
-
-        They attend to the keys and values that are known, so that no gradient
-        flows from one to another: the loop has seen to that.
-        """
-        visible = decoder.visible_in_span(self.constants["thought_mask"])
-        with self._weights(trained):
-            return decoder.walk(
-                self.backbone,
-                thoughts,
-                self.constants["positions"],
-                [self._question(*question), (keys, values, visible)],
-                lambda number, keys, values: [],
-                dropout.DrawnDropout(self.constants["dropout"]),
-                roll=True,
-            )
-
-    def _back_through(self, slot, thoughts, keys, values):
+    def _back_through(self, slot, thoughts, keys, values, outputs):
         """Takes a step once more; returns what leads back through it."""
         slots = ops.arange(self.slots)[:, None]
         past = [
             tuple(ops.where(slots < slot, x, 0) for x in tensors)
             for tensors in (keys, values)
         ]
-        return autodiff.pullback(
-            lambda *args: self.step(slot, *args),
-            (take_slot(thoughts, slot, 1), *past),
-        )[1]
+        outputs = take_slot(outputs, slot, 1)
 
-    def _question(self, keys, values):
-        return keys, values, self.constants["question_mask"][:, None, None]
+        def step(thought, keys, values, probes):
+            sublayers = recording.Replaying(outputs, probes)
+            found = self.step(slot, thought, keys, values, sublayers)
+            self.calls = sublayers.calls
+            return found
 
-    def _weights(self, trained):
-        """Lets the backbone's layers see given tensors as their weights."""
-        trained, frozen = iter(trained), iter(self.constants["frozen"])
+        args = take_slot(thoughts, slot, 1), *past, ops.zeros_like(outputs)
+        return autodiff.pullback(step, args)[1]
+
+    def _by_question(self, calls, keys, values):
+        """Returns the gradients of the question's keys and values, by layer.
+
+        All thoughts attend once more, with the queries they had.
+        """
+        queries = {id(call.sublayer): call.y for call in calls}
+        by_attended = [call.by_y for call in calls if call.sublayer is None]
+        visible = decoder.visible_in_span(self.constants["thought_mask"])
+        drop = dropout.DrawnDropout(self.constants["dropout"])
+        found = []
+        for number, layer in enumerate(self.backbone.transformer_layers):
+            query = queries[id(layer._self_attention_layer.query_dense)]
+            thoughts = keys[number], values[number], visible
+
+            def attend(keys, values, query=query, own=thoughts, number=number):
+                question = keys, values, self._question_is_visible()
+                return decoder.attend(query, [question, own], drop, number)
+
+            args = self.keys[number], self.values[number]
+            _, pull = autodiff.pullback(attend, args)
+            found.append(pull(by_attended[number]))
+        return found
+
+    def _by_trained(self, calls, by_inputs):
+        """Returns the gradients of the trained weights, in their order."""
+        found = {}
+        for call in calls:
+            if call.sublayer is not None:
+                for weight, gradient in call.by_weights():
+                    found[id(weight)] = gradient
+        embedding = self.backbone.position_embedding
+        if embedding.position_embeddings.trainable:
+            table = embedding.position_embeddings
+
+            def look_up(value):
+                with keras.StatelessScope([(table, value)]):
+                    return decoder.embed_positions(
+                        self.backbone, self.constants["positions"]
+                    )
+
+            _, pull = autodiff.pullback(look_up, (table.value,))
+            (found[id(table)],) = pull(by_inputs)
+        return [
+            found[id(weight)]
+            for weight in _weights(self.backbone)
+            if weight.trainable
+        ]
+
+    def _question_is_visible(self):
+        return self.constants["question_mask"][:, None, None]
+
+    def _weights(self):
+        """Lets the backbone's layers see the given tensors as their weights."""
+        trained, frozen = iter(self.trained), iter(self.constants["frozen"])
         return keras.StatelessScope(
             [
                 (weight, next(trained if weight.trainable else frozen))
@@ -245,13 +294,10 @@ class Chain:
         )
 
 
-def _write(slot, buffers, news):
-    return [
-        tuple(
-            ops.slice_update(x, [0, 0, slot, 0], y) for x, y in zip(buffer, new)
-        )
-        for buffer, new in zip(buffers, news)
-    ]
+def _write(slot, buffer, new, axis=1):
+    at = [0] * len(buffer.shape)
+    at[axis] = slot
+    return ops.slice_update(buffer, at, new)
 
 
 def _weights(backbone):

@@ -10,6 +10,7 @@ This file and `dropout.py` alone touch sublayers that KerasHub names privately;
 `tests/models/test_decoder.py` fails by name if one of them is renamed.
 """
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -17,6 +18,7 @@ from keras import ops
 
 from keras_coconut.models import autodiff
 from keras_coconut.models.dropout import LayerDropout
+from keras_coconut.models.products import product
 
 # Scores are float32: this vanishes in a softmax without being infinite.
 HIDDEN_SCORE = -1e9
@@ -70,6 +72,20 @@ def logits(backbone, hidden, table=None):
         return embedding(hidden, reverse=True)
 
 
+class Sublayers:
+    """What a layer calls; the chain of thoughts listens and answers here."""
+
+    def norm(self, norm, x):
+        return norm(x)
+
+    def product(self, dense, x):
+        """Returns `dense(x)` without its activation."""
+        return product(dense, x)
+
+    def attended(self, x):
+        return x
+
+
 def walk(
     backbone,
     inputs,
@@ -80,6 +96,7 @@ def walk(
     outputs="all",
     roll=False,
     rematerialize=False,
+    sublayers=None,
 ):
     """Runs the backbone's layers over positions that attend to given spans.
 
@@ -101,12 +118,15 @@ def walk(
             which does not show beside many positions, and would beside one.
         rematerialize: bool. Whether to keep the inputs of each layer only, and
             to compute the rest of it again for its gradient.
+        sublayers: `Sublayers` by which the layers compute, instead of as they
+            are; not with `roll` or `rematerialize`.
 
     Returns:
         A tuple of the hidden states after the final layer norm, (B, length, D)
         or (B, 1, D), and of the keys and the values, each a tuple
         with one tensor (B, heads, length, head size) for each layer.
     """
+    sublayers = sublayers or Sublayers()
     x = dropout.embeddings(_add_positions(backbone, inputs, positions))
     layers = backbone.transformer_layers
 
@@ -116,7 +136,9 @@ def walk(
         x, keys_and_values = _roll(
             layers[:last], x, past, own, dropout, rematerialize
         )
-    run = _run_layer_again if rematerialize else _run_layer
+    run = functools.partial(_run_layer, sublayers=sublayers)
+    if rematerialize:
+        run = _run_layer_again
     for number in range(len(keys_and_values), last + 1):
         spans = [
             (keys[number], values[number], visible)
@@ -127,7 +149,7 @@ def walk(
         x, *found = run(layer, number, x, spans, own, dropout, wanted)
         keys_and_values.append(found)
     keys, values = zip(*keys_and_values)
-    return backbone.layer_norm(x), keys, values
+    return sublayers.norm(backbone.layer_norm, x), keys, values
 
 
 def _run_layer_again(layer, number, x, past, own, dropout, wanted):
@@ -185,20 +207,23 @@ def _roll(layers, x, past, own, dropout, rematerialize):
     return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
 
 
-def _run_layer(layer, number, x, past, own, dropout, wanted):
-    normed = layer._self_attention_layer_norm(x)
+def _run_layer(layer, number, x, past, own, dropout, wanted, sublayers=None):
+    sublayers = sublayers or Sublayers()
+    normed = sublayers.norm(layer._self_attention_layer_norm, x)
     attention = layer._self_attention_layer
-    keys = _by_head(attention.key_dense(normed))
-    values = _by_head(attention.value_dense(normed))
+    keys = _by_head(sublayers.product(attention.key_dense, normed))
+    values = _by_head(sublayers.product(attention.value_dense, normed))
     if wanted == "last":
         x, normed = x[:, -1:], normed[:, -1:]
-    query = attention.query_dense(normed)
+    query = sublayers.product(attention.query_dense, normed)
     spans = [*past, *own(number, keys, values)]
-    attended = attention.output_dense(attend(query, spans, dropout, number))
+    attended = sublayers.attended(attend(query, spans, dropout, number))
+    attended = sublayers.product(attention.output_dense, attended)
     x = x + dropout.attention(number, attended)
-    hidden = layer._feedforward_layer_norm(x)
-    hidden = layer._feedforward_intermediate_dense(hidden)
-    hidden = layer._feedforward_output_dense(hidden)
+    hidden = sublayers.norm(layer._feedforward_layer_norm, x)
+    up = layer._feedforward_intermediate_dense
+    hidden = up.activation(sublayers.product(up, hidden))
+    hidden = sublayers.product(layer._feedforward_output_dense, hidden)
     return x + dropout.feedforward(number, hidden), keys, values
 
 
@@ -342,6 +367,13 @@ def attend(query, spans, dropout, number):
 
 
 def _add_positions(backbone, inputs, positions):
+    inputs = ops.cast(inputs, backbone.compute_dtype)
+    rows = embed_positions(backbone, positions)
+    return backbone.embeddings_add((inputs, rows))
+
+
+def embed_positions(backbone, positions):
+    """Returns what positions add to embeddings, (B, length, D)."""
     # The slice makes the table's gradient dense. A gather's alone would be
     # sparse on TensorFlow, with an index for every row of the batch, and Keras
     # optimizers apply repeated indices as if each stood once.
@@ -350,8 +382,7 @@ def _add_positions(backbone, inputs, positions):
     )
     table = ops.slice(table, (0, 0), table.shape)
     table = ops.cast(table, backbone.compute_dtype)
-    inputs = ops.cast(inputs, backbone.compute_dtype)
-    return backbone.embeddings_add((inputs, ops.take(table, positions, axis=0)))
+    return ops.take(table, positions, axis=0)
 
 
 def visible_in_span(mask):

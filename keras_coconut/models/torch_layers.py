@@ -12,11 +12,12 @@ added where the sum already stands: to write one as large as all weights and to
 add it to another takes as long as a thought. Of the thoughts, each a few rows,
 both are kept until the way back has come to its end, and multiplied once.
 
-This file imports PyTorch; `passes.py` alone imports it, where it is the backend.
+This file imports PyTorch; `passes.py` imports it, where that is the backend.
 """
 
-import keras
 import torch
+
+from keras_coconut.models.products import as_matrix, is_plain
 
 # Up to so many rows meet so many columns at a time; see `_multiply`.
 _FEW_ROWS = 32
@@ -26,10 +27,7 @@ _BLOCK = 128
 def can_run(backbone) -> bool:
     """Whether a backbone has no layers but of this kind."""
     return all(
-        type(dense) in (keras.layers.Dense, keras.layers.EinsumDense)
-        and dense.bias is not None
-        and not dense.lora_enabled
-        and dense.quantization_mode is None
+        is_plain(dense)
         for layer in backbone.transformer_layers
         for dense in _denses(layer)
     )
@@ -55,7 +53,7 @@ class Layers:
             for dense in _denses(layer):
                 kernel = dense.kernel.value
                 bias = self._read(dense.bias).flatten()
-                matrix = _as_matrix(dense, kernel.detach()).to(self.dtype)
+                matrix = as_matrix(dense, kernel.detach()).to(self.dtype)
                 self._affine[id(dense)] = Remembered(kernel, matrix), bias
         # In float32 whatever the compute type, as Keras does.
         self._norms = {
@@ -238,10 +236,3 @@ def _denses(layer):
         layer._feedforward_intermediate_dense,
         layer._feedforward_output_dense,
     )
-
-
-def _as_matrix(dense, kernel):
-    """Returns a kernel as (inputs, outputs): heads and sizes side by side."""
-    if kernel.ndim == 2:
-        return kernel
-    return kernel.flatten(0, 1) if dense.bias.ndim == 1 else kernel.flatten(1)

@@ -7,10 +7,9 @@ operations, and to count the positions would wait for the device; there padding
 is computed and hidden, as everywhere else.
 """
 
+import keras
 import torch
 from torch.nn.functional import embedding, scaled_dot_product_attention
-
-import keras
 
 from keras_coconut.models import autodiff, chain, decoder, torch_chain
 from keras_coconut.models.decoder import Span
