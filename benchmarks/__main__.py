@@ -40,6 +40,13 @@ flags.DEFINE_list(
     "measures", ["train"], "train, growth, generate, compile, memory."
 )
 flags.DEFINE_bool("rematerialize", False, "For the measure of memory.")
+flags.DEFINE_bool(
+    "keep_memory",
+    False,
+    "Tell glibc to keep memory that is freed, in all processes alike. On some "
+    "virtual machines fresh memory takes ten times as long from one minute to "
+    "the next. Not for the measure of memory.",
+)
 flags.DEFINE_integer("rounds", 5, "Times that each figure is taken.")
 flags.DEFINE_integer("steps", 2, "Training steps in a round.")
 flags.DEFINE_integer("tokens", 16, "Tokens to generate.")
@@ -57,16 +64,16 @@ MODES = {
 
 
 def run_worker(backend, spec):
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    environment = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", "benchmarks.worker", json.dumps(spec)]
     return last_line(command, environment)
 
 
-def last_line(command, environment=None):
+def last_line(command, environment=()):
+    environment = {**os.environ, **dict(environment)}
+    if FLAGS.keep_memory:
+        environment["MALLOC_MMAP_MAX_"] = "0"
+        environment["MALLOC_TRIM_THRESHOLD_"] = str(2**40)
     finished = subprocess.run(
         command, env=environment, capture_output=True, text=True
     )

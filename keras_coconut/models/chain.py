@@ -15,7 +15,7 @@ is all it costs. What a chain need not cost:
 """
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from keras_coconut.models import autodiff, decoder, dropout, recording
 from keras_coconut.models.dropout import take_slot
@@ -90,6 +90,8 @@ class Chain:
         self.keys, self.values = args["keys"], args["values"]
         self.constants = constants
         self.slots = constants["thought_mask"].shape[1]
+        # What a step calls, once one has been taken back; see `recording`.
+        self.calls = None
         self.trips = autodiff.trips(constants["times"], self.slots)
 
     def forward(self):
@@ -163,6 +165,16 @@ class Chain:
                 ops.zeros_like(records[1]),
             ),
         )
+        if self.calls is None:
+            # A loop in Python that no row thought in.
+            by_args = self.trained, self.keys, self.values
+            trained, keys, values = tree.map_structure(ops.zeros_like, by_args)
+            return {
+                "trained": trained,
+                "first": by_first,
+                "keys": keys,
+                "values": values,
+            }
         with self._weights():
             calls = recording.read_calls(self.calls, *records, by_sublayers)
             by_question = self._by_question(calls, keys, values)

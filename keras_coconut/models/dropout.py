@@ -112,25 +112,6 @@ class DrawnDropout:
         self.masks = masks
         self.slot = slot
 
-    def roll(self, layers):
-        """As `LayerDropout.roll`."""
-        if not self.masks.weights:
-            return [], lambda one: (self, [])
-        stacked = [
-            ops.stack(masks[: len(layers)])
-            for masks in (
-                self.masks.weights,
-                self.masks.attention,
-                self.masks.feedforward,
-            )
-        ]
-
-        def of_one(one):
-            masks = Masks((), *((mask,) for mask in one))
-            return DrawnDropout(masks, self.slot), []
-
-        return stacked, of_one
-
     def embeddings(self, x):
         return self._drop(x, self.masks.embeddings, 0, axis=1)
 

@@ -44,7 +44,7 @@ class TorchPasses:
         final = len(self.layers) - 1
         for number in range(final + 1):
             last = outputs == "last" and number == final
-            x, *span = run(number, x, rows, memory, last, self.dropout)
+            x, *span = run(number, x, rows, memory, last)
             keys.append(span[0])
             values.append(span[1])
         x = self.layers.norm(self.backbone.layer_norm, x)
@@ -64,18 +64,22 @@ class TorchPasses:
         ).run(first[:, 0])
         return thoughts, Span(keys, values, mask)
 
-    def _run_layer(self, number, x, rows, memory, last, dropout):
+    def _run_layer(self, number, x, rows, memory, last, dropout=None):
+        dropout = dropout or self.dropout
+
         def attend(query, *own):
             return self._attend(number, query, own, rows, memory, last, dropout)
 
         wanted = rows.last if last else None
         return self.layers.run(number, x, attend, dropout, last=wanted)
 
-    def _run_layer_again(self, number, x, rows, memory, last, dropout):
+    def _run_layer_again(self, number, x, rows, memory, last):
         """As `_run_layer`; computed once more when its gradient is taken."""
         layer = self.backbone.transformer_layers[number]
         # The seeds of its dropout, so that the same numbers are drawn again.
-        stacked, dropout_of = dropout.roll([layer])
+        stacked, dropout_of = LayerDropout(self.backbone, self.training).roll(
+            [layer]
+        )
         seeds = [seed[0] for seed in stacked]
 
         def run(x, seeds):
