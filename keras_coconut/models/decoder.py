@@ -6,8 +6,9 @@ the question's keys and values at every thought. Here every span keeps its own
 keys and values; a query scores each span apart, and one softmax over all scores
 joins them. Nothing is copied and everything is differentiable.
 
-This file and `dropout.py` alone touch sublayers that KerasHub names privately;
-`tests/models/test_decoder.py` fails by name if one of them is renamed.
+This file, `dropout.py`, `chain.py` and `torch_layers.py` alone touch sublayers
+that KerasHub names privately; `tests/models/test_decoder.py` fails by name if
+one of them is renamed.
 """
 
 import functools
@@ -86,6 +87,9 @@ class Sublayers:
         return x
 
 
+_AS_THEY_ARE = Sublayers()
+
+
 def walk(
     backbone,
     inputs,
@@ -96,7 +100,7 @@ def walk(
     outputs="all",
     roll=False,
     rematerialize=False,
-    sublayers=None,
+    sublayers=_AS_THEY_ARE,
 ):
     """Runs the backbone's layers over positions that attend to given spans.
 
@@ -118,15 +122,14 @@ def walk(
             which does not show beside many positions, and would beside one.
         rematerialize: bool. Whether to keep the inputs of each layer only, and
             to compute the rest of it again for its gradient.
-        sublayers: `Sublayers` by which the layers compute, instead of as they
-            are; not with `roll` or `rematerialize`.
+        sublayers: `Sublayers` by which the layers compute; not with `roll` or
+            `rematerialize`.
 
     Returns:
         A tuple of the hidden states after the final layer norm, (B, length, D)
         or (B, 1, D), and of the keys and the values, each a tuple
         with one tensor (B, heads, length, head size) for each layer.
     """
-    sublayers = sublayers or Sublayers()
     x = dropout.embeddings(_add_positions(backbone, inputs, positions))
     layers = backbone.transformer_layers
 
@@ -207,8 +210,9 @@ def _roll(layers, x, past, own, dropout, rematerialize):
     return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
 
 
-def _run_layer(layer, number, x, past, own, dropout, wanted, sublayers=None):
-    sublayers = sublayers or Sublayers()
+def _run_layer(
+    layer, number, x, past, own, dropout, wanted, sublayers=_AS_THEY_ARE
+):
     normed = sublayers.norm(layer._self_attention_layer_norm, x)
     attention = layer._self_attention_layer
     keys = _by_head(sublayers.product(attention.key_dense, normed))

@@ -71,6 +71,22 @@ def test_training_on_a_file_and_asking_again(tmp_path):
     assert "same answers as before: True" in again
 
 
+def test_a_learning_rate_that_falls(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    import table_recipes
+    import table_run
+
+    recipe = table_recipes.find_recipe("arithmetic", "tiny")
+    falling = table_recipes.change_recipe(recipe, {"decay": True})
+    for step, share in ((0, 1.0), (5, 0.5), (10, 0.0)):
+        optimizer = table_run.make_optimizer(falling, 10)
+        optimizer.iterations.assign(step)
+        found = float(optimizer.learning_rate)
+        assert found == pytest.approx(share * recipe.learning_rate, abs=1e-9)
+    with pytest.raises(ValueError, match='"never".*"?stage'):
+        table_recipes.change_recipe(falling, {"reset_optimizer": "stage"})
+
+
 def test_the_table(tmp_path):
     folder = tmp_path / "table"
     arguments = [

@@ -61,10 +61,18 @@ class Step:
         return loss, [a - b for a, b in zip(self.start, self.weights())]
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_gradient_is_the_slope(dropout):
+@pytest.mark.parametrize(
+    "dropout, lora", [(0.0, False), (0.3, False), (0.0, True)]
+)
+def test_the_gradient_is_the_slope(dropout, lora):
     """Against differences of the loss, along the gradient and across it."""
     model = tiny.text_model(dropout=dropout, seed=3)
+    if lora:
+        model.backbone.enable_lora(2)
+        random = np.random.default_rng(1)
+        for weight in model.backbone.trainable_variables:
+            # Half of them begin at 0, where the others have no gradient.
+            weight.assign(random.normal(0, 0.3, weight.shape))
     step = Step(model, batch(model, [0, 1, 2, 3], idle=1))
     _, gradient = step.gradient()
     random = np.random.default_rng(0)
