@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_coconut.models import decoder
+from keras_coconut.models import embeddings
 
 
 class DecodedToken(NamedTuple):
@@ -40,7 +40,7 @@ def decode_thoughts(model, questions, num_thoughts=None, top_k=3):
     """
     questions = [questions] if isinstance(questions, str) else list(questions)
     thoughts = model.think(questions, num_thoughts)
-    logits = decoder.logits(model.backbone, thoughts)
+    logits = embeddings.logits(model.backbone, thoughts)
     probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
     probabilities = ops.convert_to_numpy(probabilities)
     order = np.argsort(-probabilities, axis=-1)[..., :top_k]

@@ -17,7 +17,14 @@ is all it costs. What a chain need not cost:
 import keras
 from keras import ops, tree
 
-from keras_coconut.models import autodiff, decoder, dropout, recording
+from keras_coconut.models import (
+    attention,
+    autodiff,
+    decoder,
+    dropout,
+    embeddings,
+    recording,
+)
 from keras_coconut.models.dropout import take_slot
 
 
@@ -251,7 +258,7 @@ class Chain:
         """
         queries = {id(call.sublayer): call.y for call in calls}
         by_attended = [call.by_y for call in calls if call.sublayer is None]
-        visible = decoder.visible_in_span(self.constants["thought_mask"])
+        visible = attention.visible_in_span(self.constants["thought_mask"])
         drop = dropout.DrawnDropout(self.constants["dropout"])
         found = []
         for number, layer in enumerate(self.backbone.transformer_layers):
@@ -260,7 +267,7 @@ class Chain:
 
             def attend(keys, values, query=query, own=thoughts, number=number):
                 question = keys, values, self._question_is_visible()
-                return decoder.attend(query, [question, own], drop, number)
+                return attention.attend(query, [question, own], drop, number)
 
             args = self.keys[number], self.values[number]
             _, pull = autodiff.pullback(attend, args)
@@ -280,7 +287,7 @@ class Chain:
 
             def look_up(value):
                 with keras.StatelessScope([(table, value)]):
-                    return decoder.embed_positions(
+                    return embeddings.embed_positions(
                         self.backbone, self.constants["positions"]
                     )
 

@@ -9,7 +9,7 @@ from keras_coconut.curriculum import (
     check_count,
     check_thought_kind,
 )
-from keras_coconut.models import chain, decoder, generation, spans
+from keras_coconut.models import chain, embeddings, generation, spans
 from keras_coconut.models.passes import make_passes
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.questions import check_not_told
@@ -182,7 +182,7 @@ class ContinuousThoughtLM(SpanTrainer):
         spans.check_keys(inputs)
         x = self._read(inputs, spans.KEYS)
         # One lookup: each has a gradient as large as the whole vocabulary.
-        embedded, table = decoder.embed_for_logits(
+        embedded, table = embeddings.embed_for_logits(
             self.backbone,
             ops.concatenate([x["question_ids"], x["response_ids"]], axis=1),
         )
@@ -198,7 +198,7 @@ class ContinuousThoughtLM(SpanTrainer):
             ops.cast(response_mask, "bool"),
             memory,
         )
-        return decoder.logits(self.backbone, hidden, table)
+        return embeddings.logits(self.backbone, hidden, table)
 
     def think(self, questions, num_thoughts=None, batch_size=32):
         """Returns the continuous thoughts of questions.
@@ -229,7 +229,7 @@ class ContinuousThoughtLM(SpanTrainer):
         check_not_told(num_thoughts)
         spans.check_keys(questions, spans.QUESTION_KEYS)
         x = self._read(questions, spans.QUESTION_KEYS)
-        question = decoder.embed_tokens(self.backbone, x["question_ids"])
+        question = embeddings.embed_tokens(self.backbone, x["question_ids"])
         passes = make_passes(self.backbone, training=False)
         thoughts, _, _ = self._think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)

@@ -3,8 +3,8 @@
 KerasHub's own cache is one tensor that `ops.slice_update` writes to. That op
 has no gradient on TensorFlow, and a cache that grows by concatenation copies
 the question's keys and values at every thought. Here every span keeps its own
-keys and values; a query scores each span apart, and one softmax over all scores
-joins them. Nothing is copied and everything is differentiable.
+keys and values, which `attention.py` joins: nothing is copied and everything is
+differentiable.
 
 This file, `dropout.py`, `chain.py` and `torch_layers.py` alone touch sublayers
 that KerasHub names privately; `tests/models/test_decoder.py` fails by name if
@@ -17,12 +17,10 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import ops
 
-from keras_coconut.models import autodiff
+from keras_coconut.models import attention, autodiff, embeddings
 from keras_coconut.models.dropout import LayerDropout
 from keras_coconut.models.products import product
 
-# Scores are float32: this vanishes in a softmax without being infinite.
-HIDDEN_SCORE = -1e9
 # Layers, below which compiling them one by one takes little time.
 _WORTH_ROLLING = 4
 
@@ -37,40 +35,6 @@ class Span(NamedTuple):
     keys: tuple[Any, ...]
     values: tuple[Any, ...]
     mask: Any
-
-
-def embed_tokens(backbone, token_ids):
-    """Returns the token embeddings (B, length, D), without positions."""
-    return backbone.token_embedding(token_ids)
-
-
-def embed_for_logits(backbone, token_ids):
-    """As `embed_tokens`, for a pass that ends in `logits`.
-
-    Returns:
-        A tuple of the embeddings, and of what `logits` then takes as `table`.
-    """
-    embedding = backbone.token_embedding
-    if (
-        autodiff.lookups_cost_a_table()
-        and type(embedding) is keras.layers.ReversibleEmbedding
-        and embedding.tie_weights
-        and not embedding.lora_enabled
-        and embedding.quantization_mode is None
-        and embedding.compute_dtype == embedding.variable_dtype
-    ):
-        table = ops.convert_to_tensor(embedding.embeddings)
-        return autodiff.take_rows(table, token_ids)
-    return embed_tokens(backbone, token_ids), None
-
-
-def logits(backbone, hidden, table=None):
-    """Returns logits (B, length, V) by the tied embedding."""
-    embedding = backbone.token_embedding
-    if table is None:
-        return embedding(hidden, reverse=True)
-    with keras.StatelessScope([(embedding.embeddings, table)]):
-        return embedding(hidden, reverse=True)
 
 
 class Sublayers:
@@ -214,15 +178,17 @@ def _run_layer(
     layer, number, x, past, own, dropout, wanted, sublayers=_AS_THEY_ARE
 ):
     normed = sublayers.norm(layer._self_attention_layer_norm, x)
-    attention = layer._self_attention_layer
-    keys = _by_head(sublayers.product(attention.key_dense, normed))
-    values = _by_head(sublayers.product(attention.value_dense, normed))
+    sublayer = layer._self_attention_layer
+    keys = _by_head(sublayers.product(sublayer.key_dense, normed))
+    values = _by_head(sublayers.product(sublayer.value_dense, normed))
     if wanted == "last":
         x, normed = x[:, -1:], normed[:, -1:]
-    query = sublayers.product(attention.query_dense, normed)
+    query = sublayers.product(sublayer.query_dense, normed)
     spans = [*past, *own(number, keys, values)]
-    attended = sublayers.attended(attend(query, spans, dropout, number))
-    attended = sublayers.product(attention.output_dense, attended)
+    attended = sublayers.attended(
+        attention.attend(query, spans, dropout, number)
+    )
+    attended = sublayers.product(sublayer.output_dense, attended)
     x = x + dropout.attention(number, attended)
     hidden = sublayers.norm(layer._feedforward_layer_norm, x)
     up = layer._feedforward_intermediate_dense
@@ -257,12 +223,12 @@ def decode_span(
         A tuple of the hidden states, as `walk` returns them, and the `Span` to
         be remembered.
     """
-    visible = visible_in_span(mask)
+    visible = attention.visible_in_span(mask)
     hidden, keys, values = walk(
         backbone,
         inputs,
         positions,
-        in_the_past(memory),
+        attention.in_the_past(memory),
         lambda number, keys, values: [(keys, values, visible)],
         LayerDropout(backbone, training),
         outputs,
@@ -303,14 +269,9 @@ def decode_token(backbone, inputs, positions, written, index, memory):
         return [(all_keys[-1], all_values[-1], mask[:, None, None])]
 
     dropout = LayerDropout(backbone, training=False)
-    past = in_the_past(memory)
+    past = attention.in_the_past(memory)
     hidden, _, _ = walk(backbone, inputs, positions, past, own, dropout)
     return hidden, Span(tuple(all_keys), tuple(all_values), mask)
-
-
-def in_the_past(spans):
-    """Returns spans as `walk` attends to them, all of their real positions."""
-    return [(s.keys, s.values, s.mask[:, None, None]) for s in spans]
 
 
 def empty_span(backbone, like: Span, length: int) -> Span:
@@ -324,77 +285,10 @@ def empty_span(backbone, like: Span, length: int) -> Span:
     return Span(blank, blank, ops.zeros((shape[0], length), dtype="bool"))
 
 
-def attend(query, spans, dropout, number):
-    """Attends to several spans under one softmax, copying none of them.
-
-    Args:
-        query: float tensor (B, queries, heads, head size).
-        spans: list of `(keys, values, visible)`; keys and values are (B,
-            heads, length, head size), `visible` broadcasts to (B, heads,
-            queries, length).
-        dropout: a `LayerDropout` or a `DrawnDropout`, for the weights.
-        number: int, that of the layer.
-
-    Returns:
-        Float tensor (B, queries, heads, head size).
-    """
-    spans = [
-        (keys, values, visible[:, :, -query.shape[1] :])
-        for keys, values, visible in spans
-    ]
-    if len(spans) == 1 and not dropout.weights_are_dropped(number):
-        # One span alone: the backend's fused attention, where it has one.
-        keys, values, visible = spans[0]
-        return ops.dot_product_attention(
-            query,
-            ops.transpose(keys, (0, 2, 1, 3)),
-            ops.transpose(values, (0, 2, 1, 3)),
-            mask=visible,
-        )
-    query = ops.transpose(query, (0, 2, 1, 3))
-    query = query * ops.cast(query.shape[-1] ** -0.5, query.dtype)
-    scores = []
-    for keys, _, visible in spans:
-        score = ops.matmul(query, ops.swapaxes(keys, -1, -2))
-        # Softmax in float32 whatever the compute type, as Keras does.
-        score = ops.cast(score, "float32")
-        scores.append(ops.where(visible, score, HIDDEN_SCORE))
-    weights = ops.softmax(ops.concatenate(scores, axis=-1), axis=-1)
-    weights = dropout.weights(number, ops.cast(weights, query.dtype))
-    attended, start = None, 0
-    for keys, values, _ in spans:
-        stop = start + keys.shape[2]
-        part = ops.matmul(weights[..., start:stop], values)
-        attended = part if attended is None else attended + part
-        start = stop
-    return ops.transpose(attended, (0, 2, 1, 3))
-
-
 def _add_positions(backbone, inputs, positions):
     inputs = ops.cast(inputs, backbone.compute_dtype)
-    rows = embed_positions(backbone, positions)
+    rows = embeddings.embed_positions(backbone, positions)
     return backbone.embeddings_add((inputs, rows))
-
-
-def embed_positions(backbone, positions):
-    """Returns what positions add to embeddings, (B, length, D)."""
-    # The slice makes the table's gradient dense. A gather's alone would be
-    # sparse on TensorFlow, with an index for every row of the batch, and Keras
-    # optimizers apply repeated indices as if each stood once.
-    table = ops.convert_to_tensor(
-        backbone.position_embedding.position_embeddings
-    )
-    table = ops.slice(table, (0, 0), table.shape)
-    table = ops.cast(table, backbone.compute_dtype)
-    return ops.take(table, positions, axis=0)
-
-
-def visible_in_span(mask):
-    """Returns (B, 1, length, length): causal, real, or the position itself."""
-    slots = ops.arange(ops.shape(mask)[1])
-    causal = slots[:, None] >= slots[None, :]
-    itself = slots[:, None] == slots[None, :]
-    return ops.logical_or(ops.logical_and(causal, mask[:, None, None]), itself)
 
 
 def _by_head(x):

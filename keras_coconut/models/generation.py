@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_coconut.curriculum import check_count
-from keras_coconut.models import decoder, spans
+from keras_coconut.models import decoder, embeddings, spans
 from keras_coconut.models.passes import make_passes
 from keras_coconut.models.questions import (
     check_not_told,
@@ -148,7 +148,7 @@ def respond(model, x, stop_token_ids):
     """
     backbone = model.backbone
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
-    question = decoder.embed_tokens(backbone, x["question_ids"])
+    question = embeddings.embed_tokens(backbone, x["question_ids"])
     passes = make_passes(backbone, training=False)
     _, memory, length = model._think(passes, question, x)
     cache = {
@@ -165,13 +165,13 @@ def respond(model, x, stop_token_ids):
         positions = ops.minimum(cache["length"] + here, longest)[:, None]
         hidden, response = decoder.decode_token(
             backbone,
-            decoder.embed_tokens(backbone, tokens),
+            embeddings.embed_tokens(backbone, tokens),
             positions,
             cache["response"],
             here,
             cache["memory"],
         )
-        logits = decoder.logits(backbone, hidden)
+        logits = embeddings.logits(backbone, hidden)
         return logits[:, 0], hidden[:, 0], {**cache, "response": response}
 
     hidden_states = None

@@ -135,6 +135,13 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         y, sample_weight = _labels(x, y, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
+    def train_step(self, *args):
+        if keras.config.backend() == "torch":
+            # Keras forgets the last step's gradients after its pass forward;
+            # before it they are not in the way of what that keeps.
+            self.zero_grad()
+        return super().train_step(*args)
+
     def make_train_function(self, force=False):
         make = super().make_train_function
         varying_batches.make_step(self, "train_function", make, force)

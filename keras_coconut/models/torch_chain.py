@@ -7,7 +7,7 @@ keys and values; see `torch_layers` for what becomes of their gradients.
 import torch
 
 from keras_coconut.models import dropout
-from keras_coconut.models.decoder import HIDDEN_SCORE
+from keras_coconut.models.attention import HIDDEN_SCORE
 from keras_coconut.models.torch_layers import Remembered
 
 

@@ -11,7 +11,7 @@ import keras
 import torch
 from torch.nn.functional import embedding, scaled_dot_product_attention
 
-from keras_coconut.models import autodiff, chain, decoder, torch_chain
+from keras_coconut.models import attention, autodiff, chain, torch_chain
 from keras_coconut.models.decoder import Span
 from keras_coconut.models.dropout import (
     DrawnDropout,
@@ -103,10 +103,10 @@ class TorchPasses:
         query = query[:, None] if last else rows.put(query)
         spans = [
             (all_keys[number], all_values[number], visible)
-            for all_keys, all_values, visible in decoder.in_the_past(memory)
+            for all_keys, all_values, visible in attention.in_the_past(memory)
         ]
-        spans.append((keys, values, decoder.visible_in_span(rows.mask)))
-        attended = decoder.attend(query, spans, dropout, number)
+        spans.append((keys, values, attention.visible_in_span(rows.mask)))
+        attended = attention.attend(query, spans, dropout, number)
         attended = attended[:, 0] if last else rows.take(attended)
         return attended.flatten(1), keys, values
 

@@ -9,7 +9,13 @@ import tiny
 from keras import ops
 
 from keras_coconut.curriculum import Layout
-from keras_coconut.models import autodiff, chain, decoder, passes
+from keras_coconut.models import (
+    autodiff,
+    chain,
+    decoder,
+    embeddings,
+    passes,
+)
 
 BACKEND = keras.config.backend()
 if BACKEND == "torch":
@@ -204,7 +210,7 @@ def test_one_pass_each_and_logits_for_the_response_only(
     text_model, monkeypatch
 ):
     counted, heads = [], []
-    logits = decoder.logits
+    logits = embeddings.logits
     kind = torch_passes.TorchPasses if BACKEND == "torch" else passes.Passes
     of_chain = torch_chain if BACKEND == "torch" else chain
     read, step = kind.read, of_chain.Chain.step
@@ -223,7 +229,7 @@ def test_one_pass_each_and_logits_for_the_response_only(
 
     monkeypatch.setattr(kind, "read", counted_read)
     monkeypatch.setattr(of_chain.Chain, "step", counted_step)
-    monkeypatch.setattr(decoder, "logits", counted_logits)
+    monkeypatch.setattr(embeddings, "logits", counted_logits)
     x, _, _ = batch(text_model, [0, 3, 1], idle=2)
     with tiny.loops_in_python():
         text_model(x)

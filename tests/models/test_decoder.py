@@ -5,7 +5,7 @@ import pytest
 import tiny
 from keras import ops
 
-from keras_coconut.models import decoder
+from keras_coconut.models import decoder, embeddings
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_spans_equal_the_backbone(text_model):
     for start, stop in ((0, 5), (5, 6), (6, 12)):
         hidden, span = decoder.decode_span(
             backbone,
-            decoder.embed_tokens(backbone, ids[:, start:stop]),
+            embeddings.embed_tokens(backbone, ids[:, start:stop]),
             np.tile(np.arange(start, stop), (2, 1)),
             ops.convert_to_tensor(mask[:, start:stop], "bool"),
             memory,

@@ -97,6 +97,27 @@ def test_padding_is_not_computed(monkeypatch):
     assert computed == [*question, *[3] * 4, *response]
 
 
+def test_no_gradient_outlives_its_step(monkeypatch):
+    """None of the last step is held while the next computes its loss."""
+    model = tiny.text_model(seed=3)
+    model.compile()
+    x, _, _ = batch(model, [1, 2])
+    held, after = [], []
+    run = torch_layers.Layers.run
+
+    def watched(self, number, x, *args, **kwargs):
+        held.extend(w.value.grad for w in model.trainable_weights)
+        return run(self, number, x, *args, **kwargs)
+
+    monkeypatch.setattr(torch_layers.Layers, "run", watched)
+    for _ in range(2):
+        model.train_on_batch(x)
+        after.extend(w.value.grad for w in model.trainable_weights)
+    assert held and all(gradient is None for gradient in held)
+    # A callback may look at them once the step is done.
+    assert all(gradient is not None for gradient in after)
+
+
 def test_half_precision(monkeypatch):
     (loss, gradient), (general_loss, general) = both_ways(
         monkeypatch,
