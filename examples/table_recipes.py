@@ -23,6 +23,8 @@ class Recipe:
         max_length: int. The most tokens of a response.
         preset: string. GPT-2 preset to start from; from scratch if `None`.
         layers, heads, hidden: sizes of a model from scratch.
+        markers: bool. Whether tokens mark where thoughts begin and end; for a
+            model from scratch.
         initial_scale: what its first weights are multiplied with. KerasHub's
             suit a hidden size of 768; narrower models learn sooner with larger
             ones, see docs/log.md.
@@ -42,6 +44,7 @@ class Recipe:
     layers: int = 2
     heads: int = 4
     hidden: int = 128
+    markers: bool = True
     initial_scale: float = 1.0
     batch_size: int = 128
     accumulation: int = 1
@@ -147,6 +150,9 @@ RECIPES = {
         layers=2,
         heads=8,
         hidden=768,
+        # The published code of that paper has none: the last token of the
+        # question is the root, and predicts the first step.
+        markers=False,
         batch_size=256,
         beta_2=0.95,
         evaluate_every=5,

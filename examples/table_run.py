@@ -29,7 +29,7 @@ from keras_coconut.files import write_whole
 from keras_coconut.models.word_tokenizer import make_word_tokenizer
 
 
-def make_preprocessor(dataset, problems):
+def make_preprocessor(recipe: Recipe, dataset, problems):
     """A small vocabulary for a model from scratch, and the text's layout."""
     words, separator = [], "\n"
     if dataset == "arithmetic":
@@ -40,14 +40,16 @@ def make_preprocessor(dataset, problems):
         texts = [" ".join([p.question, *p.steps]) for p in problems]
         words = ["### ", *words_of(texts)]
     return keras_coconut.ContinuousThoughtPreprocessor(
-        make_word_tokenizer(words), separator=separator
+        make_word_tokenizer(words),
+        separator=separator,
+        markers=recipe.markers,
     )
 
 
 def make_model(recipe: Recipe, dataset, problems):
     if recipe.preset:
         return keras_coconut.ContinuousThoughtLM.from_preset(recipe.preset)
-    preprocessor = make_preprocessor(dataset, problems)
+    preprocessor = make_preprocessor(recipe, dataset, problems)
     backbone = keras_hub.models.GPT2Backbone(
         vocabulary_size=preprocessor.tokenizer.vocabulary_size(),
         num_layers=recipe.layers,

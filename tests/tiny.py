@@ -116,7 +116,9 @@ def parity_batch(record):
 WORDS = ("start", "###", " +", " -", " *")
 
 
-def text_model(layers=2, dropout=0.0, dtype=None, seed=0, longest=64):
+def text_model(
+    layers=2, dropout=0.0, dtype=None, seed=0, longest=64, markers=True
+):
     """A model of random weights, with a preprocessor, that reads any text.
 
     The weights come from NumPy and so are the same on every backend; they are
@@ -126,7 +128,7 @@ def text_model(layers=2, dropout=0.0, dtype=None, seed=0, longest=64):
     from keras_coconut.models.word_tokenizer import make_word_tokenizer
 
     preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
-        make_word_tokenizer(WORDS)
+        make_word_tokenizer(WORDS), markers=markers
     )
     backbone = keras_hub.models.GPT2Backbone(
         vocabulary_size=preprocessor.tokenizer.vocabulary_size(),

@@ -41,8 +41,10 @@ def think(backbone, first, question, thought_mask, length, training):
         training: bool, whether dropout is on.
 
     Returns:
-        A tuple of the thoughts (B, K, D) and their `decoder.Span`. What stands
-        in a slot in which a row does not think means nothing.
+        A tuple of the thoughts and what follows the last, (B, K + 1, D), and
+        the `decoder.Span` of the thoughts. Row `b`, which thinks `n` times, has
+        in slot `n` the hidden state at its last thought; what stands in later
+        slots means nothing.
     """
     slots = thought_mask.shape[1]
     weights = _weights(backbone)
@@ -108,7 +110,7 @@ class Chain:
             ops.zeros((batch, heads, self.slots, size), key.dtype)
             for key in self.keys
         )
-        thoughts = ops.zeros((batch, self.slots, hidden), self.first.dtype)
+        thoughts = ops.zeros((batch, self.slots + 1, hidden), self.first.dtype)
         records = tuple(
             ops.zeros((batch, self.slots, width), self.first.dtype)
             for width in recording.widths(self.backbone)
@@ -129,7 +131,8 @@ class Chain:
             return thought, thoughts, keys, values, records
 
         state = (self.first, thoughts, empty, empty, records)
-        return ops.fori_loop(0, self.trips, body, state)[1:]
+        last, thoughts, *spans = ops.fori_loop(0, self.trips, body, state)
+        return ops.where(self._at_the_end(), last, thoughts), *spans
 
     def backward(self, outputs, cotangents):
         thoughts, keys, values, records = outputs
@@ -165,8 +168,12 @@ class Chain:
             body,
             (
                 self.trips - 1,
-                ops.zeros_like(self.first),
-                ops.zeros_like(thoughts),
+                ops.sum(
+                    ops.where(self._at_the_end(), by_thoughts, 0),
+                    axis=1,
+                    keepdims=True,
+                ),
+                ops.zeros_like(thoughts[:, :-1]),
                 tuple(by_keys),
                 tuple(by_values),
                 ops.zeros_like(records[1]),
@@ -298,6 +305,13 @@ class Chain:
             for weight in _weights(self.backbone)
             if weight.trainable
         ]
+
+    def _at_the_end(self):
+        """Returns (K + 1, 1), true in the slot behind the last pass.
+
+        Not an index: XLA on TensorFlow would compile a program for each.
+        """
+        return (ops.arange(self.slots + 1) == self.trips)[:, None]
 
     def _question_is_visible(self):
         return self.constants["question_mask"][:, None, None]

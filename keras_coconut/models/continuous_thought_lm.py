@@ -47,6 +47,11 @@ class ContinuousThoughtLM(SpanTrainer):
     With a further key `thoughts`, float (B, K, D), the model does not think but
     reads these as its thoughts, all at once.
 
+    Without `markers` no `<bot>` ends the question, and the `<eot>` that starts
+    the response only holds its place: it is not read, and position 0 predicts
+    from the hidden state at the row's last thought, or at the end of its
+    question.
+
     Args:
         backbone: a `keras_hub.models.GPT2Backbone`.
         preprocessor: a `keras_coconut.ContinuousThoughtPreprocessor`. If
@@ -58,14 +63,19 @@ class ContinuousThoughtLM(SpanTrainer):
             are a learned token: `generate` then writes that token behind the
             question instead of thinking. A `CurriculumScheduler` sets it.
             Defaults to `"continuous"`.
+        markers: bool. Whether `<bot>` and `<eot>` stand around the thoughts, as
+            in the paper. Without them, as in arXiv 2505.12514, the hidden state
+            that predicts a step in words is the one that becomes a thought
+            when that step is hidden. Defaults to that of the preprocessor,
+            `True` if there is none.
         rematerialize: bool. Whether training keeps no more of a layer than
             what goes into it, and computes the rest again in the backward
             pass: more time for less memory. Right with dropout on every
             backend, where `keras.RematScope` is not. Defaults to `False`.
 
     Raises:
-        ValueError: If the backbone is not a GPT-2, or if the preprocessor's
-            vocabulary does not fit it.
+        ValueError: If the backbone is not a GPT-2, if the preprocessor's
+            vocabulary does not fit it, or if its `markers` are not the model's.
 
     Example:
     ```python
@@ -98,6 +108,7 @@ class ContinuousThoughtLM(SpanTrainer):
         num_thoughts=None,
         thought_kind: ThoughtKind = "continuous",
         rematerialize=False,
+        markers=None,
         **kwargs,
     ):
         check_backbone(backbone)
@@ -106,6 +117,12 @@ class ContinuousThoughtLM(SpanTrainer):
             check_count("num_thoughts", num_thoughts)
         if preprocessor is not None:
             preprocessor.fit_to(backbone)
+            if markers not in (None, preprocessor.markers):
+                raise ValueError(
+                    "`markers` must be that of the preprocessor, "
+                    f"{preprocessor.markers}. Received: markers={markers}"
+                )
+            markers = preprocessor.markers
 
         # === Layers ===
         self.backbone = backbone
@@ -133,6 +150,7 @@ class ContinuousThoughtLM(SpanTrainer):
         self.num_thoughts = num_thoughts
         self.thought_kind = thought_kind
         self.rematerialize = rematerialize
+        self.markers = True if markers is None else markers
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
@@ -181,23 +199,30 @@ class ContinuousThoughtLM(SpanTrainer):
     def call(self, inputs, training=None):
         spans.check_keys(inputs)
         x = self._read(inputs, spans.KEYS)
+        response_ids, mask = x["response_ids"], x["response_mask"]
+        if not self.markers:
+            # What is read begins behind the place of `<eot>`.
+            response_ids, mask = response_ids[:, 1:], mask[:, 1:]
         # One lookup: each has a gradient as large as the whole vocabulary.
         embedded, table = embeddings.embed_for_logits(
             self.backbone,
-            ops.concatenate([x["question_ids"], x["response_ids"]], axis=1),
+            ops.concatenate([x["question_ids"], response_ids], axis=1),
         )
         question, response = ops.split(
             embedded, [x["question_ids"].shape[1]], axis=1
         )
         passes = make_passes(self.backbone, training, self.rematerialize)
-        _, memory, length = self._think(passes, question, x)
-        response_mask = x["response_mask"]
-        hidden, _ = passes.read(
-            response,
-            length[:, None] + _positions(response_mask),
-            ops.cast(response_mask, "bool"),
-            memory,
-        )
+        _, memory, length, last = self._think(passes, question, x)
+        hidden = last
+        if response_ids.shape[1]:
+            hidden, _ = passes.read(
+                response,
+                length[:, None] + _positions(mask),
+                ops.cast(mask, "bool"),
+                memory,
+            )
+            if not self.markers:
+                hidden = ops.concatenate([last, hidden], axis=1)
         return embeddings.logits(self.backbone, hidden, table)
 
     def think(self, questions, num_thoughts=None, batch_size=32):
@@ -231,7 +256,7 @@ class ContinuousThoughtLM(SpanTrainer):
         x = self._read(questions, spans.QUESTION_KEYS)
         question = embeddings.embed_tokens(self.backbone, x["question_ids"])
         passes = make_passes(self.backbone, training=False)
-        thoughts, _, _ = self._think(passes, question, x)
+        thoughts, *_ = self._think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
 
@@ -260,31 +285,38 @@ class ContinuousThoughtLM(SpanTrainer):
 
         Returns:
             A tuple of the thoughts (B, K, D), the `decoder.Span`s of question
-            and thoughts, and the real positions (B,) of each row so far.
+            and thoughts, the real positions (B,) of each row so far, and
+            without markers the hidden state (B, 1, D) at the last of them.
         """
         mask = x["question_mask"]
-        thought, question = passes.read(
+        first, question = passes.read(
             inputs, _positions(mask), ops.cast(mask, "bool"), outputs="last"
         )
         length = ops.sum(mask, axis=1)
         thought_mask = x["thought_mask"]
-        if thought_mask.shape[1] == 0:
-            return ops.zeros_like(thought[:, :0]), [question], length
+        slots = thought_mask.shape[1]
+        if slots == 0:
+            return ops.zeros_like(first[:, :0]), [question], length, first
         if "thoughts" in x:
             thoughts = x["thoughts"]
-            _, span = passes.read(
+            hidden, span = passes.read(
                 thoughts,
                 chain.positions(length, thought_mask),
                 ops.cast(thought_mask, "bool"),
                 [question],
-                outputs="last",
+                outputs="last" if self.markers else "all",
             )
+            hidden = ops.concatenate([first, hidden], axis=1)
         else:
-            thoughts, span = passes.think(
-                thought, question, thought_mask, length
-            )
-        length = length + ops.sum(thought_mask, axis=1)
-        return thoughts, [question, span], length
+            hidden, span = passes.think(first, question, thought_mask, length)
+            thoughts = hidden[:, :slots]
+        counts = ops.sum(thought_mask, axis=1)
+        last = None
+        if not self.markers:
+            is_last = ops.arange(slots + 1) == counts[:, None]
+            last = ops.where(is_last[..., None], hidden, 0)
+            last = ops.sum(last, axis=1, keepdims=True)
+        return thoughts, [question, span], length + counts, last
 
     # === Generation ===
 
@@ -399,6 +431,7 @@ class ContinuousThoughtLM(SpanTrainer):
             "num_thoughts": self.num_thoughts,
             "thought_kind": self.thought_kind,
             "rematerialize": self.rematerialize,
+            "markers": self.markers,
         }
 
 

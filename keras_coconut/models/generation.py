@@ -150,19 +150,22 @@ def respond(model, x, stop_token_ids):
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
     question = embeddings.embed_tokens(backbone, x["question_ids"])
     passes = make_passes(backbone, training=False)
-    _, memory, length = model._think(passes, question, x)
+    _, memory, length, last = model._think(passes, question, x)
     cache = {
         "memory": tuple(memory),
         "length": length,
         "response": decoder.empty_span(backbone, memory[0], prompt.shape[1]),
     }
+    if not model.markers:
+        # The place of `<eot>` takes no position.
+        cache["length"], cache["last"] = length - 1, last
     longest = backbone.max_sequence_length - 1
 
     def next(prompt, cache, index):
         # The sampler fills slot `index`; the token before it is the input.
         here = index - 1
         tokens = ops.slice(prompt, [0, here], [prompt.shape[0], 1])
-        positions = ops.minimum(cache["length"] + here, longest)[:, None]
+        positions = ops.clip(cache["length"] + here, 0, longest)[:, None]
         hidden, response = decoder.decode_token(
             backbone,
             embeddings.embed_tokens(backbone, tokens),
@@ -171,6 +174,11 @@ def respond(model, x, stop_token_ids):
             here,
             cache["memory"],
         )
+        if not model.markers:
+            hidden = ops.where(here == 0, cache["last"], hidden)
+            behind = ops.arange(prompt.shape[1]) > 0
+            seen = ops.logical_and(response.mask, behind)
+            response = response._replace(mask=seen)
         logits = embeddings.logits(backbone, hidden)
         return logits[:, 0], hidden[:, 0], {**cache, "response": response}
 
@@ -232,7 +240,9 @@ def _limits(model, lengths, max_length, texts=None):
     """Returns the most tokens of each response."""
     if max_length is not None:
         check_count("max_length", max_length, least=1)
+    # `<eot>`, where the model reads it.
     longest, limits = model.backbone.max_sequence_length, []
+    longest += not model.markers
     for row, length in enumerate(lengths):
         room = longest - int(length) - 1
         wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)
@@ -241,8 +251,9 @@ def _limits(model, lengths, max_length, texts=None):
             raise ValueError(
                 "question, thoughts and `max_length` must fit the backbone's "
                 f"maximum length of {longest} positions. Received: row {row}"
-                f"{name} with {length} positions of question and thoughts, 1 "
-                f"of the end-of-thought token and {wanted} of the response"
+                f"{name} with {length} positions of question and thoughts, "
+                f"{int(model.markers)} of the end-of-thought token and "
+                f"{wanted} of the response"
             )
         limits.append(wanted)
     return limits

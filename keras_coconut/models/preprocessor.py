@@ -59,6 +59,10 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         separator: string. What stands behind the question and each step. For
             symbolic text it may be empty, so that a step is one token.
             Defaults to a newline, as published.
+        markers: bool. Whether `<bot>` and `<eot>` stand around the thoughts.
+            Without them no `<bot>` ends the question, and `<eot>` only holds
+            the place before the response; see `ContinuousThoughtLM`. Defaults
+            to `True`, as published.
 
     Call arguments:
         x: a `Problem`, or a list of them.
@@ -88,13 +92,19 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     """
 
     def __init__(
-        self, tokenizer, sequence_length=1024, separator="\n", **kwargs
+        self,
+        tokenizer,
+        sequence_length=1024,
+        separator="\n",
+        markers=True,
+        **kwargs,
     ):
         # The published layout leaves no choice of start and end tokens.
         kwargs.pop("add_start_token", None)
         kwargs.pop("add_end_token", None)
         super().__init__(tokenizer, sequence_length=sequence_length, **kwargs)
         self.separator = separator
+        self.markers = markers
         # While a preset loads, the vocabulary arrives after the constructor.
         if tokenizer.vocabulary is not None:
             check_thought_tokens(tokenizer)
@@ -125,7 +135,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
     @property
     def begin_of_thought_id(self) -> int:
-        """The token that ends every question and starts the latent mode."""
+        """The token that ends a question and starts the latent mode."""
         return self.tokenizer.token_to_id(BEGIN_OF_THOUGHT)
 
     @property
@@ -195,7 +205,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
     def tokenize_questions(self, questions: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each question, `<bot>` at the end."""
-        begin = [self.begin_of_thought_id]
+        begin = [self.begin_of_thought_id] if self.markers else []
         texts = [question + self.separator for question in questions]
         return [ids + begin for ids in self._tokenize(texts)]
 
@@ -248,6 +258,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     def check_length(self, problem: TokenizedProblem, layout: Layout) -> None:
         """Raises a `ValueError` for a problem longer than `sequence_length`."""
         question, thoughts, response = problem.lengths(layout)
+        response -= not self.markers
         length = question + thoughts + response
         if length > self.sequence_length:
             text = self.tokenizer.detokenize(problem.question[:12])
@@ -295,4 +306,8 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     def get_config(self):
         config = super().get_config()
         del config["add_start_token"], config["add_end_token"]
-        return {**config, "separator": self.separator}
+        return {
+            **config,
+            "separator": self.separator,
+            "markers": self.markers,
+        }

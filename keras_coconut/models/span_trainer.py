@@ -173,7 +173,8 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         spans.check_values(
             x[0] if isinstance(x, tuple) else x,
             self.backbone.vocabulary_size,
-            self.backbone.max_sequence_length,
+            # The place of `<eot>` takes no position without markers.
+            self.backbone.max_sequence_length + (not self.markers),
             keys,
         )
 

@@ -36,8 +36,9 @@ class TorchPasses:
 
     def read(self, inputs, positions, mask, memory=(), outputs="all"):
         rows = _Rows(mask, outputs)
-        x = rows.take(inputs).to(self.layers.dtype)
-        x = x + embedding(rows.take(positions), self.layers.position_table)
+        table = self.layers.position_table
+        x = rows.take(inputs).to(table.dtype)
+        x = x + embedding(rows.take(positions), table)
         x = self.dropout.embeddings(x)
         run = self._run_layer_again if self.rematerialize else self._run_layer
         keys, values = [], []
@@ -47,7 +48,7 @@ class TorchPasses:
             x, *span = run(number, x, rows, memory, last)
             keys.append(span[0])
             values.append(span[1])
-        x = self.layers.norm(self.backbone.layer_norm, x)
+        x = self.layers.norm(x)
         hidden = x[:, None] if outputs == "last" else rows.put(x)
         return hidden, Span(tuple(keys), tuple(values), mask)
 

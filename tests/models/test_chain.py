@@ -68,11 +68,17 @@ class Step:
 
 
 @pytest.mark.parametrize(
-    "dropout, lora", [(0.0, False), (0.3, False), (0.0, True)]
+    "dropout, lora, markers",
+    [
+        (0.0, False, True),
+        (0.3, False, True),
+        (0.0, True, True),
+        (0.0, False, False),
+    ],
 )
-def test_the_gradient_is_the_slope(dropout, lora):
+def test_the_gradient_is_the_slope(dropout, lora, markers):
     """Against differences of the loss, along the gradient and across it."""
-    model = tiny.text_model(dropout=dropout, seed=3)
+    model = tiny.text_model(dropout=dropout, seed=3, markers=markers)
     if lora:
         model.backbone.enable_lora(2)
         random = np.random.default_rng(1)
@@ -212,8 +218,8 @@ def test_one_pass_each_and_logits_for_the_response_only(
     counted, heads = [], []
     logits = embeddings.logits
     kind = torch_passes.TorchPasses if BACKEND == "torch" else passes.Passes
-    of_chain = torch_chain if BACKEND == "torch" else chain
-    read, step = kind.read, of_chain.Chain.step
+    loop = torch_chain.Chain if BACKEND == "torch" else chain.Chain
+    read, step = kind.read, loop.step
 
     def counted_read(self, inputs, *args, **kwargs):
         counted.append((inputs.shape[1], kwargs.get("outputs", "all")))
@@ -228,7 +234,7 @@ def test_one_pass_each_and_logits_for_the_response_only(
         return logits(backbone, hidden, *args)
 
     monkeypatch.setattr(kind, "read", counted_read)
-    monkeypatch.setattr(of_chain.Chain, "step", counted_step)
+    monkeypatch.setattr(loop, "step", counted_step)
     monkeypatch.setattr(embeddings, "logits", counted_logits)
     x, _, _ = batch(text_model, [0, 3, 1], idle=2)
     with tiny.loops_in_python():

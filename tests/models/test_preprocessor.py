@@ -36,6 +36,31 @@ def test_layout(preprocessor):
     assert weights.tolist() == [[1.0] * (length - 1) + [0.0]]
 
 
+def test_layout_without_markers(preprocessor):
+    plain = keras_coconut.ContinuousThoughtPreprocessor(
+        preprocessor.tokenizer, markers=False
+    )
+    x, y, weights = plain(PROBLEM, hidden_steps=1, num_thoughts=2)
+    assert (
+        text_of(plain, x["question_ids"][0], x["question_mask"][0])
+        == "start 3, +4, *2, -5\n"
+    )
+    # The end-of-thought token holds a place that predicts the first step.
+    assert (
+        text_of(plain, x["response_ids"][0], x["response_mask"][0])
+        == "<|end-latent|>4\n9\n### 9<|endoftext|>"
+    )
+    assert plain.tokenizer.detokenize(y[0, :1]) == "4"
+    assert weights[0, 0] == 1
+    # And takes no position.
+    length = int(sum(x[key].sum() for key in x if key.endswith("mask")))
+    plain.sequence_length = length - 1
+    plain(PROBLEM, hidden_steps=1, num_thoughts=2)
+    plain.sequence_length = length - 2
+    with pytest.raises(ValueError, match=f"with {length - 1} "):
+        plain(PROBLEM, hidden_steps=1, num_thoughts=2)
+
+
 def test_pauses_are_tokens_behind_the_question(preprocessor):
     x, _, _ = preprocessor(
         [PROBLEM, PROBLEM],

@@ -17,6 +17,11 @@ QUESTIONS = [
 COUNTS = [0, 1, 2, 3]
 
 
+@pytest.fixture(params=[True, False], ids=["markers", "no markers"])
+def text_model(request):
+    return tiny.text_model(markers=request.param)
+
+
 def batch(model, rows, padding=0, idle=0, tail=0):
     """Rows of QUESTIONS that think COUNTS times, with room to spare."""
     problems = [tiny.problems()[row] for row in rows]
@@ -59,11 +64,15 @@ def test_a_row_equals_the_slow_obvious_version(text_model):
         for _ in range(COUNTS[row]):
             hidden = run_embeddings(backbone, sequence)
             sequence = ops.concatenate([sequence, hidden[:, -1:]], axis=1)
-        response = embed(ops.convert_to_tensor(x["response_ids"]))
+        # Without markers nothing is read in the place of `<eot>`, and what
+        # predicts the first token stands before the response.
+        before = int(not text_model.markers)
+        response = embed(ops.convert_to_tensor(x["response_ids"][:, before:]))
         hidden = run_embeddings(
             backbone, ops.concatenate([sequence, response], axis=1)
         )
-        expected = embed(hidden[:, sequence.shape[1] :], reverse=True)
+        start = sequence.shape[1] - before
+        expected = embed(hidden[:, start:], reverse=True)
         np.testing.assert_allclose(
             tiny.logits(text_model, x),
             ops.convert_to_numpy(expected),
@@ -86,6 +95,15 @@ def test_thoughts_alone_and_together(text_model):
         alone = np.asarray(text_model.think(question, count))
         np.testing.assert_allclose(together[row, :count], alone[0], atol=1e-5)
         assert not together[row, count:].any()
+
+
+def test_its_own_thoughts_given_back(text_model):
+    x, _, _ = batch(text_model, range(4), idle=1)
+    thoughts = ops.stop_gradient(text_model.think(x))
+    given = {**x, "thoughts": ops.convert_to_numpy(thoughts)}
+    np.testing.assert_allclose(
+        tiny.logits(text_model, given), tiny.logits(text_model, x), atol=1e-5
+    )
 
 
 def test_tokens_alone_and_together(text_model):

@@ -46,7 +46,17 @@ def test_from_a_plain_preset_with_another_dtype(plain_preset):
     assert model.backbone.token_embedding.embeddings.dtype == "float32"
 
 
-def test_its_own_preset(tmp_path, text_model):
+def test_markers_are_those_of_the_preprocessor(text_model):
+    assert text_model.markers and text_model.get_config()["markers"]
+    with pytest.raises(ValueError, match="`markers`.*True.*markers=False"):
+        keras_coconut.ContinuousThoughtLM(
+            text_model.backbone, text_model.preprocessor, markers=False
+        )
+
+
+@pytest.mark.parametrize("markers", [True, False])
+def test_its_own_preset(tmp_path, markers):
+    text_model = tiny.text_model(markers=markers)
     text_model.num_thoughts = 2
     text_model.thought_kind = "pause"
     questions = [problem.question for problem in tiny.problems()[:5]]
@@ -55,6 +65,7 @@ def test_its_own_preset(tmp_path, text_model):
     text_model.save_to_preset(path)
     again = keras_coconut.ContinuousThoughtLM.from_preset(path)
     assert again.num_thoughts == 2
+    assert again.markers == again.preprocessor.markers == markers
     assert again.thought_kind == "pause"
     assert again.generate(questions, max_length=6) == before
     assert again.preprocessor.sequence_length == 64
