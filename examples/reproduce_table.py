@@ -43,7 +43,7 @@ flags.DEFINE_enum(
     "dataset", "arithmetic", sorted({d for d, _ in RECIPES}), "Dataset."
 )
 flags.DEFINE_enum(
-    "scale", "tiny", ["tiny", "small", "paper"], "Sizes and recipe."
+    "scale", "tiny", ["tiny", "small", "cpu", "paper"], "Sizes and recipe."
 )
 flags.DEFINE_list("methods", list(METHODS), "Rows of the table.")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of weights and order.")
