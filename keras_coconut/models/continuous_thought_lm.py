@@ -9,8 +9,12 @@ from keras_coconut.curriculum import (
     check_count,
     check_thought_kind,
 )
-from keras_coconut.models import chain, embeddings, generation, spans
-from keras_coconut.models.passes import make_passes
+from keras_coconut.models import embeddings, generation, spans
+from keras_coconut.models.passes import (
+    make_passes,
+    positions_within,
+    read_and_think,
+)
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.questions import check_not_told
 from keras_coconut.models.span_trainer import SpanTrainer
@@ -212,12 +216,14 @@ class ContinuousThoughtLM(SpanTrainer):
             embedded, [x["question_ids"].shape[1]], axis=1
         )
         passes = make_passes(self.backbone, training, self.rematerialize)
-        _, memory, length, last = self._think(passes, question, x)
+        _, memory, length, last = read_and_think(
+            passes, question, x, self.markers
+        )
         hidden = last
         if response_ids.shape[1]:
             hidden, _ = passes.read(
                 response,
-                length[:, None] + _positions(mask),
+                length[:, None] + positions_within(mask),
                 ops.cast(mask, "bool"),
                 memory,
             )
@@ -256,7 +262,7 @@ class ContinuousThoughtLM(SpanTrainer):
         x = self._read(questions, spans.QUESTION_KEYS)
         question = embeddings.embed_tokens(self.backbone, x["question_ids"])
         passes = make_passes(self.backbone, training=False)
-        thoughts, *_ = self._think(passes, question, x)
+        thoughts, *_ = read_and_think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
 
@@ -273,50 +279,6 @@ class ContinuousThoughtLM(SpanTrainer):
                 self.backbone.compute_dtype,
             )
         return x
-
-    def _think(self, passes, inputs, x):
-        """Passes over the question and the thoughts.
-
-        Args:
-            passes: the `passes.Passes` of this call.
-            inputs: float tensor (B, Q, D), the embeddings of the question.
-            x: the question's and the thoughts' keys; with `thoughts`, these
-                are read and not computed.
-
-        Returns:
-            A tuple of the thoughts (B, K, D), the `decoder.Span`s of question
-            and thoughts, the real positions (B,) of each row so far, and
-            without markers the hidden state (B, 1, D) at the last of them.
-        """
-        mask = x["question_mask"]
-        first, question = passes.read(
-            inputs, _positions(mask), ops.cast(mask, "bool"), outputs="last"
-        )
-        length = ops.sum(mask, axis=1)
-        thought_mask = x["thought_mask"]
-        slots = thought_mask.shape[1]
-        if slots == 0:
-            return ops.zeros_like(first[:, :0]), [question], length, first
-        if "thoughts" in x:
-            thoughts = x["thoughts"]
-            hidden, span = passes.read(
-                thoughts,
-                chain.positions(length, thought_mask),
-                ops.cast(thought_mask, "bool"),
-                [question],
-                outputs="last" if self.markers else "all",
-            )
-            hidden = ops.concatenate([first, hidden], axis=1)
-        else:
-            hidden, span = passes.think(first, question, thought_mask, length)
-            thoughts = hidden[:, :slots]
-        counts = ops.sum(thought_mask, axis=1)
-        last = None
-        if not self.markers:
-            is_last = ops.arange(slots + 1) == counts[:, None]
-            last = ops.where(is_last[..., None], hidden, 0)
-            last = ops.sum(last, axis=1, keepdims=True)
-        return thoughts, [question, span], length + counts, last
 
     # === Generation ===
 
@@ -433,8 +395,3 @@ class ContinuousThoughtLM(SpanTrainer):
             "rematerialize": self.rematerialize,
             "markers": self.markers,
         }
-
-
-def _positions(mask):
-    """Returns the positions (B, length) among a row's real tokens."""
-    return ops.maximum(ops.cumsum(mask, axis=1) - 1, 0)

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_coconut.curriculum import check_count
 from keras_coconut.models import decoder, embeddings, spans
-from keras_coconut.models.passes import make_passes
+from keras_coconut.models.passes import make_passes, read_and_think
 from keras_coconut.models.questions import (
     check_not_told,
     check_thoughts,
@@ -150,7 +150,7 @@ def respond(model, x, stop_token_ids):
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
     question = embeddings.embed_tokens(backbone, x["question_ids"])
     passes = make_passes(backbone, training=False)
-    _, memory, length, last = model._think(passes, question, x)
+    _, memory, length, last = read_and_think(passes, question, x, model.markers)
     cache = {
         "memory": tuple(memory),
         "length": length,

@@ -1,6 +1,7 @@
 """The passes of one call: over the question, the thoughts and the response."""
 
 import keras
+from keras import ops
 
 from keras_coconut.models import chain, decoder
 
@@ -48,3 +49,54 @@ def make_passes(backbone, training, rematerialize=False):
         if torch_layers.can_run(backbone):
             return torch_passes.TorchPasses(backbone, training, rematerialize)
     return Passes(backbone, training, rematerialize)
+
+
+def read_and_think(passes, inputs, x, markers=True):
+    """Passes over the question and the thoughts.
+
+    Args:
+        passes: what `make_passes` returned.
+        inputs: float tensor (B, Q, D), the embeddings of the question.
+        x: the question's and the thoughts' keys; with `thoughts`, these
+            are read and not computed.
+        markers: bool; see `ContinuousThoughtLM`.
+
+    Returns:
+        A tuple of the thoughts (B, K, D), the `decoder.Span`s of question
+        and thoughts, the real positions (B,) of each row so far, and
+        without markers the hidden state (B, 1, D) at the last of them.
+    """
+    mask = x["question_mask"]
+    first, question = passes.read(
+        inputs, positions_within(mask), ops.cast(mask, "bool"), outputs="last"
+    )
+    length = ops.sum(mask, axis=1)
+    thought_mask = x["thought_mask"]
+    slots = thought_mask.shape[1]
+    if slots == 0:
+        return ops.zeros_like(first[:, :0]), [question], length, first
+    if "thoughts" in x:
+        thoughts = x["thoughts"]
+        hidden, span = passes.read(
+            thoughts,
+            chain.positions(length, thought_mask),
+            ops.cast(thought_mask, "bool"),
+            [question],
+            outputs="last" if markers else "all",
+        )
+        hidden = ops.concatenate([first, hidden], axis=1)
+    else:
+        hidden, span = passes.think(first, question, thought_mask, length)
+        thoughts = hidden[:, :slots]
+    counts = ops.sum(thought_mask, axis=1)
+    last = None
+    if not markers:
+        is_last = ops.arange(slots + 1) == counts[:, None]
+        last = ops.where(is_last[..., None], hidden, 0)
+        last = ops.sum(last, axis=1, keepdims=True)
+    return thoughts, [question, span], length + counts, last
+
+
+def positions_within(mask):
+    """Returns the positions (B, length) among a row's real tokens."""
+    return ops.maximum(ops.cumsum(mask, axis=1) - 1, 0)
