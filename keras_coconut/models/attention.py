@@ -57,7 +57,7 @@ def attend(query, spans, dropout, number):
 
 
 def in_the_past(spans):
-    """Returns spans as `walk` attends to them, all of their real positions."""
+    """Returns spans as `decoder.walk` attends to them, all real positions."""
     return [(s.keys, s.values, s.mask[:, None, None]) for s in spans]
 
 
