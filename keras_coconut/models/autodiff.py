@@ -111,13 +111,15 @@ def keep_products(function, *args):
     """Returns `function(*args)`; on JAX keeps matrix products for its gradient.
 
     Inside a loop JAX would keep whatever any derivative wants. Outside XLA sees
-    what is cheap to compute again; here it has to be told.
+    what is cheap to compute again; here it has to be told. Products with
+    weights are kept; the attention's scores grow with the square of the length
+    and take hardly any time to compute again.
     """
     if keras.config.backend() != "jax":
         return function(*args)
     import jax
 
-    policy = jax.checkpoint_policies.dots_saveable
+    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
     return jax.checkpoint(function, policy=policy, prevent_cse=False)(*args)
 
 

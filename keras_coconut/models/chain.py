@@ -112,8 +112,8 @@ class Chain:
         )
         thoughts = ops.zeros((batch, self.slots + 1, hidden), self.first.dtype)
         records = tuple(
-            ops.zeros((batch, self.slots, width), self.first.dtype)
-            for width in recording.widths(self.backbone)
+            ops.zeros((batch, self.slots, sum(widths)), self.first.dtype)
+            for widths in recording.widths(self.backbone)
         )
 
         def body(slot, state):
@@ -159,7 +159,7 @@ class Chain:
                 _write(slot, by_inputs, by_thought),
                 tuple(x + y for x, y in zip(by_keys, more_keys)),
                 tuple(x + y for x, y in zip(by_values, more_values)),
-                _write(slot, by_sublayers, by_step),
+                _write(slot, by_sublayers, recording.join(by_step)),
             )
 
         _, by_first, by_inputs, _, _, by_sublayers = ops.fori_loop(
@@ -190,7 +190,13 @@ class Chain:
                 "values": values,
             }
         with self._weights():
-            calls = recording.read_calls(self.calls, *records, by_sublayers)
+            of_inputs, of_outputs = recording.widths(self.backbone)
+            calls = recording.read_calls(
+                self.calls,
+                recording.split(records[0], of_inputs),
+                recording.split(records[1], of_outputs),
+                recording.split(by_sublayers, of_outputs),
+            )
             by_question = self._by_question(calls, keys, values)
             by_trained = self._by_trained(calls, by_inputs)
         return {
@@ -247,7 +253,9 @@ class Chain:
             tuple(ops.where(slots < slot, x, 0) for x in tensors)
             for tensors in (keys, values)
         ]
-        outputs = take_slot(outputs, slot, 1)
+        _, of_outputs = recording.widths(self.backbone)
+        outputs = recording.split(take_slot(outputs, slot, 1), of_outputs)
+        probes = [ops.zeros_like(output) for output in outputs]
 
         def step(thought, keys, values, probes):
             sublayers = recording.Replaying(outputs, probes)
@@ -255,7 +263,7 @@ class Chain:
             self.calls = sublayers.calls
             return found
 
-        args = take_slot(thoughts, slot, 1), *past, ops.zeros_like(outputs)
+        args = take_slot(thoughts, slot, 1), *past, probes
         return autodiff.pullback(step, args)[1]
 
     def _by_question(self, calls, keys, values):

@@ -6,8 +6,12 @@ backward replays them. What came back to each is recorded too, and gives the
 gradient of the weights in one product for all thoughts.
 
 A record is one tensor (B, slots, width), the numbers of all sublayers side by
-side, in the order in which a step calls them.
+side, in the order in which a step calls them. It is split in one go: a slice
+for each would put hundreds of operations into TensorFlow's graphs, and as many
+tensors of the record's size into the gradient.
 """
+
+import itertools
 
 import keras
 from keras import ops
@@ -16,17 +20,30 @@ from keras_coconut.models import autodiff, decoder
 from keras_coconut.models.products import as_matrix, is_plain, product
 
 
-def widths(backbone) -> tuple[int, int]:
-    """Returns the widths of the records of inputs and of outputs."""
+def widths(backbone) -> tuple[list[int], list[int]]:
+    """Returns the widths of each input and of each output in the records."""
     hidden = backbone.hidden_dim
     heads = backbone.num_heads * (hidden // backbone.num_heads)
     up = backbone.intermediate_dim
-    # Two norms, three products of the first, the attention's, up and down.
-    of_inputs = 2 * hidden + 3 * hidden + heads + hidden + up
-    of_outputs = 2 * hidden + 3 * heads + heads + hidden + up + hidden
+    # A norm; query, key, value, what was attended to, the attention's output;
+    # a norm, up and down.
+    of_inputs = [hidden, hidden, hidden, hidden, heads, hidden, hidden, up]
+    of_outputs = [hidden, *[heads] * 4, hidden, hidden, up, hidden]
     layers = len(backbone.transformer_layers)
     # And the norm after the last layer.
-    return layers * of_inputs + hidden, layers * of_outputs + hidden
+    return [*of_inputs * layers, hidden], [*of_outputs * layers, hidden]
+
+
+def join(parts):
+    """Returns the record of a slot: parts (B, 1, ...) side by side."""
+    parts = [ops.reshape(x, (ops.shape(x)[0], 1, -1)) for x in parts]
+    return ops.concatenate(parts, axis=-1)
+
+
+def split(record, widths):
+    """Returns the parts of a record, each (B, slots, width)."""
+    *ends, _ = itertools.accumulate(widths)
+    return ops.split(record, ends, axis=-1)
 
 
 class Recording(decoder.Sublayers):
@@ -49,34 +66,28 @@ class Recording(decoder.Sublayers):
 
     def records(self):
         """Returns the records of inputs and of outputs, one slot long."""
-        return tuple(
-            ops.concatenate(
-                [ops.reshape(x, (ops.shape(x)[0], 1, -1)) for x in tensors],
-                axis=-1,
-            )
-            for tensors in (self._inputs, self._outputs)
-        )
+        return join(self._inputs), join(self._outputs)
 
 
 class Replaying(decoder.Sublayers):
     """Answers with recorded products.
 
     Args:
-        outputs: the record of outputs, one slot long.
-        probes: zeros of that shape. Their gradient is what comes back to each
-            sublayer's output.
+        outputs: the parts of the record of outputs, one slot long.
+        probes: zeros of those shapes. Their gradients are what comes back to
+            each sublayer's output.
     """
 
     def __init__(self, outputs, probes):
-        self._outputs, self._probes = _Reader(outputs), _Reader(probes)
+        self._outputs, self._probes = iter(outputs), iter(probes)
         # What was called: sublayers and the shapes that go in and come out.
         self.calls = []
 
     def norm(self, norm, x):
         y = norm(x)
         self.calls.append((norm, x.shape, y.shape))
-        self._outputs.next(y.shape)
-        return y + self._probes.next(y.shape)
+        next(self._outputs)
+        return y + _like(y.shape, next(self._probes))
 
     def product(self, dense, x):
         shape = dense.compute_output_shape(x.shape)
@@ -94,17 +105,17 @@ class Replaying(decoder.Sublayers):
         return autodiff.with_gradient(
             forward,
             backward,
-            {"x": x, "probe": self._probes.next(shape)},
+            {"x": x, "probe": _like(shape, next(self._probes))},
             {
-                "y": self._outputs.next(shape),
+                "y": _like(shape, next(self._outputs)),
                 "weights": [w.value for w in weights],
             },
         )
 
     def attended(self, x):
         self.calls.append((None, None, x.shape))
-        self._outputs.next(x.shape)
-        return x + self._probes.next(x.shape)
+        next(self._outputs)
+        return x + _like(x.shape, next(self._probes))
 
 
 def _back_through(dense, x, by_y):
@@ -149,32 +160,26 @@ class Call:
 
 
 def read_calls(calls, inputs, outputs, by_outputs) -> list[Call]:
-    """Returns the `Call`s that `Replaying` counted, with all slots."""
-    inputs, outputs, by_outputs = map(_Reader, (inputs, outputs, by_outputs))
+    """Returns the `Call`s that `Replaying` counted, with all slots.
+
+    Args:
+        calls: those of `Replaying`.
+        inputs, outputs, by_outputs: the parts of the records.
+    """
+    inputs, outputs, by_outputs = map(iter, (inputs, outputs, by_outputs))
     return [
         Call(
             sublayer,
-            None if in_shape is None else inputs.next(in_shape),
-            outputs.next(out_shape),
-            by_outputs.next(out_shape),
+            None if in_shape is None else _like(in_shape, next(inputs)),
+            _like(out_shape, next(outputs)),
+            _like(out_shape, next(by_outputs)),
         )
         for sublayer, in_shape, out_shape in calls
     ]
 
 
-class _Reader:
-    """Reads a record from its beginning."""
-
-    def __init__(self, record):
-        self._record = record
-        self._start = 0
-
-    def next(self, shape):
-        """Returns what comes next, as (B, slots, *shape[2:])."""
-        width = 1
-        for size in shape[2:]:
-            width *= size
-        start, self._start = self._start, self._start + width
-        part = self._record[:, :, start : self._start]
-        batch, slots = ops.shape(self._record)[:2]
-        return ops.reshape(part, (batch, slots, *shape[2:]))
+def _like(shape, part):
+    """Returns a part of a record as (B, slots, *shape[2:])."""
+    if len(shape) == 3:
+        return part
+    return ops.reshape(part, (*ops.shape(part)[:2], *shape[2:]))

@@ -53,6 +53,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         """
         if compilation_cache is not None:
             compilation.keep_in(compilation_cache)
+        compilation.give_memory_back()
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
         if loss == "auto":
@@ -143,6 +144,9 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         return super().train_step(*args)
 
     def make_train_function(self, force=False):
+        if not self.optimizer.built:
+            # TensorFlow would trace a step that makes variables twice.
+            self.optimizer.build(self.trainable_variables)
         make = super().make_train_function
         varying_batches.make_step(self, "train_function", make, force)
 
