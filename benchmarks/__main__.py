@@ -21,6 +21,7 @@ import sys
 
 from absl import app, flags
 
+from benchmarks import plot
 from benchmarks.shapes import PRESETS, Shape
 
 FLAGS = flags.FLAGS
@@ -203,7 +204,7 @@ def main(_):
                 print(f"official: {result['peak'] / 2**30:.2f} GiB")
         results.append({"what": "official", **result})
     if FLAGS.plot:
-        plot(results, FLAGS.plot)
+        plot.draw(plot.bars(results), FLAGS.plot)
     report = {
         "command": "python -m benchmarks " + " ".join(sys.argv[1:]),
         "shape": dataclasses.asdict(shape),
@@ -212,23 +213,6 @@ def main(_):
     if FLAGS.json:
         pathlib.Path(FLAGS.json).write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
-
-
-def plot(results, path):
-    import matplotlib.figure
-
-    bars = [result for result in results if result.get("of_floor")]
-    figure = matplotlib.figure.Figure(
-        figsize=(7, 1 + 0.4 * len(bars)), layout="constrained"
-    )
-    axes = figure.subplots()
-    names = [f"{r['what']}, {r['backend']} {r['mode']}" for r in bars]
-    drawn = axes.barh(names, [r["of_floor"] for r in bars], color="tab:blue")
-    axes.bar_label(drawn, fmt="%.2f", label_type="center", color="white")
-    axes.axvline(1, color="0.3", linestyle="--")
-    axes.invert_yaxis()
-    axes.set_xlabel("times the floor: one pass over as many tokens")
-    figure.savefig(path, dpi=130)
 
 
 if __name__ == "__main__":

@@ -82,12 +82,13 @@ def rematerialized(function, *args):
     return tree.pack_sequence_as(structures["outputs"], flat)
 
 
-def lookups_cost_a_table() -> bool:
-    """Whether the gradient of a lookup is a table as large as what it read.
+def tables_are_best_plain() -> bool:
+    """Whether `take_rows` and `multiply_by_rows` beat a layer of Keras.
 
-    On PyTorch, zeros but for a few rows. For the vocabulary of GPT-2, to fill
-    one and to add it to another takes a fifteenth of a step on a CPU; there is
-    `take_rows` to avoid it.
+    On PyTorch the gradient of a lookup is a table as large as what it read,
+    zeros but for a few rows. For the vocabulary of GPT-2, to fill one and to
+    add it to another takes a fifteenth of a step on a CPU. And there are two
+    ways to multiply; see `torch_products`.
     """
     return keras.config.backend() == "torch"
 
@@ -105,6 +106,16 @@ def take_rows(table, ids):
         A tuple of the rows, (*ids.shape, D), and of the table to multiply by.
     """
     return _torch_lookup().apply(table, ids)
+
+
+def multiply_by_rows(x, table):
+    """Returns `x @ table.T`, on PyTorch.
+
+    Args:
+        x: float tensor (..., D).
+        table: float tensor (rows, D).
+    """
+    return _torch_multiply_by_rows().apply(x, table)
 
 
 def keep_products(function, *args):
@@ -271,6 +282,36 @@ def _torch_lookup():
             return by_table, None
 
     return Lookup
+
+
+@functools.cache
+def _torch_multiply_by_rows():
+    import torch
+
+    # Here, since it needs PyTorch.
+    from keras_coconut.models import torch_products
+
+    class MultiplyByRows(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, table):
+            ctx.save_for_backward(x, table)
+            y = torch_products.multiply(x.flatten(0, -2), table.mT)
+            return y.unflatten(0, x.shape[:-1])
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, by_y):
+            x, table = ctx.saved_tensors
+            by_y, by_x, by_table = by_y.flatten(0, -2), None, None
+            if ctx.needs_input_grad[0]:
+                by_x = torch_products.multiply(by_y, table).view_as(x)
+            if ctx.needs_input_grad[1]:
+                by_table = torch_products.multiply_by_transpose(
+                    by_y, x.flatten(0, -2)
+                )
+            return by_x, by_table
+
+    return MultiplyByRows
 
 
 def _structure(tensors):

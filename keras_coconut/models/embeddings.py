@@ -17,27 +17,35 @@ def embed_for_logits(backbone, token_ids):
     Returns:
         A tuple of the embeddings, and of what `logits` then takes as `table`.
     """
-    embedding = backbone.token_embedding
-    if (
-        autodiff.lookups_cost_a_table()
-        and type(embedding) is keras.layers.ReversibleEmbedding
-        and embedding.tie_weights
-        and not embedding.lora_enabled
-        and embedding.quantization_mode is None
-        and embedding.compute_dtype == embedding.variable_dtype
-    ):
-        table = ops.convert_to_tensor(embedding.embeddings)
-        return autodiff.take_rows(table, token_ids)
-    return embed_tokens(backbone, token_ids), None
+    table = _table(backbone)
+    if table is None:
+        return embed_tokens(backbone, token_ids), None
+    return autodiff.take_rows(table, token_ids)
 
 
 def logits(backbone, hidden, table=None):
     """Returns logits (B, length, V) by the tied embedding."""
-    embedding = backbone.token_embedding
+    table = _table(backbone) if table is None else table
     if table is None:
-        return embedding(hidden, reverse=True)
-    with keras.StatelessScope([(embedding.embeddings, table)]):
-        return embedding(hidden, reverse=True)
+        return backbone.token_embedding(hidden, reverse=True)
+    return autodiff.multiply_by_rows(hidden, table)
+
+
+def _table(backbone):
+    """Returns the tied embedding, if it is best used as a plain matrix."""
+    embedding = backbone.token_embedding
+    if (
+        autodiff.tables_are_best_plain()
+        and type(embedding) is keras.layers.ReversibleEmbedding
+        and embedding.tie_weights
+        and embedding.reverse_dtype in (None, embedding.compute_dtype)
+        and embedding.logit_soft_cap is None
+        and not embedding.lora_enabled
+        and embedding.quantization_mode is None
+        and embedding.compute_dtype == embedding.variable_dtype
+    ):
+        return ops.convert_to_tensor(embedding.embeddings)
+    return None
 
 
 def embed_positions(backbone, positions):

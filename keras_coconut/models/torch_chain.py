@@ -11,7 +11,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from keras_coconut.models import attention
-from keras_coconut.models.torch_layers import multiply
+from keras_coconut.models.torch_products import multiply
 
 
 class Chain:
@@ -305,7 +305,7 @@ class _Product:
 
     def forward(self, x):
         self.x = x
-        return multiply(x, self.affine.matrix) + self.affine.bias
+        return multiply(x, self.affine.matrix, self.affine.bias)
 
     def backward(self, by_y):
         self.by_y = by_y

@@ -17,10 +17,11 @@ This file imports PyTorch; `passes.py` imports it, where that is the backend.
 import torch
 
 from keras_coconut.models.products import as_matrix, is_plain
-
-# Up to so many rows meet so many columns at a time; see `multiply`.
-_FEW_ROWS = 32
-_BLOCK = 128
+from keras_coconut.models.torch_products import (
+    add_by_transpose,
+    multiply,
+    multiply_by_transpose,
+)
 
 
 def can_run(backbone) -> bool:
@@ -153,11 +154,9 @@ class Sum:
         """Adds the part of a product; both (N, width)."""
         if self._sum is None:
             # Summed up in float32 whatever the compute type.
-            self._sum = (went_in.mT @ came_back).float()
-        elif came_back.dtype == self._sum.dtype:
-            self._sum.addmm_(went_in.mT, came_back)
+            self._sum = multiply_by_transpose(went_in, came_back).float()
         else:
-            self._sum += went_in.mT @ came_back
+            add_by_transpose(self._sum, went_in, came_back)
 
     def take(self):
         """Returns the sum, `None` if there is none, and forgets it."""
@@ -184,36 +183,18 @@ class _Affine(torch.autograd.Function):
     def forward(ctx, x, gate, bias, matrix, sum_):
         ctx.matrix, ctx.sum = matrix, sum_
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None)
-        return torch.addmm(bias, x, matrix)
+        return multiply(x, matrix, bias)
 
     @staticmethod
     def backward(ctx, by_output):
         by_x = by_bias = None
         if ctx.needs_input_grad[0]:
-            by_x = by_output @ ctx.matrix.mT
+            by_x = multiply(by_output, ctx.matrix.mT)
         if ctx.needs_input_grad[1]:
             ctx.sum.add(ctx.saved_tensors[0], by_output)
         if ctx.needs_input_grad[2]:
             by_bias = by_output.sum(dim=0)
         return by_x, None, by_bias, None, None
-
-
-def multiply(x, matrix):
-    """Returns `x @ matrix`, fast for a few rows, (rows, width), on a CPU."""
-    # There the library copies a matrix into another order before it multiplies
-    # a few rows by it. By blocks of columns, which stay in the cache, that
-    # takes two thirds of the time.
-    width = matrix.shape[1]
-    if (
-        1 < len(x) <= _FEW_ROWS
-        and width > _BLOCK
-        and width % _BLOCK == 0
-        and x.device.type == "cpu"
-    ):
-        blocks = matrix.unflatten(1, (-1, _BLOCK)).transpose(0, 1)
-        x = x.expand(len(blocks), -1, -1)
-        return torch.bmm(x, blocks).transpose(0, 1).flatten(1)
-    return x @ matrix
 
 
 def _attention_denses(attention):

@@ -10,7 +10,14 @@ from test_chain import Step, batch
 if keras.config.backend() != "torch":
     pytest.skip("of PyTorch", allow_module_level=True)
 
-from keras_coconut.models import torch_chain, torch_layers, torch_passes
+import torch
+
+from keras_coconut.models import (
+    torch_chain,
+    torch_layers,
+    torch_passes,
+    torch_products,
+)
 
 
 def both_ways(monkeypatch, make_model, counts, idle=0):
@@ -34,14 +41,17 @@ def both_ways(monkeypatch, make_model, counts, idle=0):
     return found
 
 
+@pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize(
     "counts, idle", [([0, 1, 2, 3], 1), ([2] * 12, 0), ([1, 1], 0)]
 )
-def test_same_loss_and_gradient(monkeypatch, dropout, counts, idle):
+def test_same_loss_and_gradient(monkeypatch, dropout, counts, idle, onednn):
     """With idle slots and without, by blocks of columns and at once."""
-    monkeypatch.setattr(torch_layers, "_BLOCK", 8)
-    monkeypatch.setattr(torch_layers, "_FEW_ROWS", 4)
+    linear = torch.ops.mkldnn._linear_pointwise if onednn else None
+    monkeypatch.setattr(torch_products, "_linear", lambda: linear)
+    monkeypatch.setattr(torch_products, "_BLOCK", 8)
+    monkeypatch.setattr(torch_products, "_FEW_ROWS", 4)
     if dropout:
         # The same numbers are drawn for as many positions only.
         monkeypatch.setattr(torch_passes, "_leaves_out_padding", lambda _: 0)
@@ -142,16 +152,3 @@ def test_other_layers_go_the_general_way():
     loss.backward()
     gradients = [v.value.grad for v in model.backbone.trainable_variables]
     assert gradients and all(g is not None for g in gradients)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 32, 33])
-@pytest.mark.parametrize("width", [12, 128, 256, 300])
-def test_products_of_few_rows(rows, width):
-    """In blocks or not, of a matrix and of one that is transposed."""
-    import torch
-
-    x, matrix = torch.randn(rows, 5), torch.randn(5, width)
-    for one in (matrix, matrix.T.contiguous().T):
-        product = torch_layers.multiply(x, one)
-        assert product.is_contiguous()
-        np.testing.assert_allclose(product, x @ matrix, atol=1e-5)
