@@ -134,6 +134,22 @@ def keep_products(function, *args):
     return jax.checkpoint(function, policy=policy, prevent_cse=False)(*args)
 
 
+def graphs_keep_all(compiled) -> bool:
+    """Whether a graph keeps all that gradients want, cheap or not.
+
+    In TensorFlow's, if no compiler sees it. On JAX there is `keep_products`;
+    operations that run one by one would compute products again as well.
+
+    Args:
+        compiled: bool. Whether XLA compiles TensorFlow's graphs.
+    """
+    if keras.config.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not compiled and not tf.executing_eagerly()
+
+
 def compiles_what_it_repeats() -> bool:
     """Whether equal layers one after another each take their time to compile.
 

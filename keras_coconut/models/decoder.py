@@ -47,11 +47,38 @@ class Sublayers:
         """Returns `dense(x)` without its activation."""
         return product(dense, x)
 
-    def attended(self, x):
-        return x
+    def attend(self, query, spans, dropout, number):
+        """Attends; see `attention.attend`."""
+        return attention.attend(query, spans, dropout, number)
+
+    def part(self, layers, function, *args):
+        """Returns `function(*args)`, which ends in products by these layers."""
+        return function(*args)
 
 
-_AS_THEY_ARE = Sublayers()
+class KeepingProducts(Sublayers):
+    """Keeps products with weights for the gradient, computes the rest again.
+
+    The rest is most of what a layer computes in numbers, and little of it in
+    time: scores, the steps of a norm and of an activation. A part's products
+    come last, so that its gradient needs none of them again, and in a graph
+    what nothing needs is not computed.
+    """
+
+    def part(self, layers, function, *args):
+        variables = [
+            weight
+            for layer in layers
+            for weight in layer.weights
+            if keras.backend.is_float_dtype(weight.dtype)
+        ]
+
+        def run(weights, *args):
+            with keras.StatelessScope(zip(variables, weights)):
+                return function(*args)
+
+        weights = [ops.convert_to_tensor(weight) for weight in variables]
+        return autodiff.rematerialized(run, weights, *args)
 
 
 def walk(
@@ -63,8 +90,8 @@ def walk(
     dropout,
     outputs="all",
     roll=False,
-    rematerialize=False,
-    sublayers=_AS_THEY_ARE,
+    keep="all",
+    sublayers=None,
 ):
     """Runs the backbone's layers over positions that attend to given spans.
 
@@ -84,10 +111,11 @@ def walk(
         roll: bool. Whether to compile one layer for all, where that saves much
             time; `own` must then not look at the number. Copies all weights,
             which does not show beside many positions, and would beside one.
-        rematerialize: bool. Whether to keep the inputs of each layer only, and
-            to compute the rest of it again for its gradient.
+        keep: what to keep for the gradient: `"all"` that the backend wants;
+            the `"products"` with weights; or the `"inputs"` of each layer only.
+            The rest is computed again.
         sublayers: `Sublayers` by which the layers compute; not with `roll` or
-            `rematerialize`.
+            `keep`.
 
     Returns:
         A tuple of the hidden states after the final layer norm, (B, length, D)
@@ -100,11 +128,12 @@ def walk(
     last = len(layers) - 1
     keys_and_values = []
     if roll and autodiff.compiles_what_it_repeats() and last >= _WORTH_ROLLING:
-        x, keys_and_values = _roll(
-            layers[:last], x, past, own, dropout, rematerialize
-        )
+        x, keys_and_values = _roll(layers[:last], x, past, own, dropout, keep)
+    if sublayers is None:
+        kind = KeepingProducts if keep == "products" else Sublayers
+        sublayers = kind()
     run = functools.partial(_run_layer, sublayers=sublayers)
-    if rematerialize:
+    if keep == "inputs":
         run = _run_layer_again
     for number in range(len(keys_and_values), last + 1):
         spans = [
@@ -135,14 +164,16 @@ def _run_layer_again(layer, number, x, past, own, dropout, wanted):
         ]
         mapping = [*zip(layer.weights, weights), *states]
         with keras.StatelessScope(mapping):
-            return _run_layer(layer, number, x, spans, own, dropout, wanted)
+            return _run_layer(
+                layer, number, x, spans, own, dropout, wanted, Sublayers()
+            )
 
     return autodiff.rematerialized(
         run, x, [(keys, values) for keys, values, _ in past], weights, seeds
     )
 
 
-def _roll(layers, x, past, own, dropout, rematerialize):
+def _roll(layers, x, past, own, dropout, keep):
     """Runs layers as one that is repeated with the weights of each."""
     stacked_dropout, dropout_of = dropout.roll(layers)
     each = {
@@ -165,35 +196,72 @@ def _roll(layers, x, past, own, dropout, rematerialize):
         weights = zip(layers[0].weights, one["weights"])
         with keras.StatelessScope([*weights, *seeds]):
             x, keys, values = _run_layer(
-                layers[0], 0, x, spans, own, dropout, "all"
+                layers[0], 0, x, spans, own, dropout, "all", Sublayers()
             )
         return x, (keys, values)
 
-    keep = autodiff.rematerialized if rematerialize else autodiff.keep_products
-    x, stacked = ops.scan(lambda *args: keep(body, *args), x, each)
+    wrap = autodiff.rematerialized
+    if keep != "inputs":
+        # In a loop JAX cannot tell what is cheap to compute again.
+        wrap = autodiff.keep_products
+    x, stacked = ops.scan(lambda *args: wrap(body, *args), x, each)
     return x, list(zip(*(ops.unstack(tensor) for tensor in stacked)))
 
 
-def _run_layer(
-    layer, number, x, past, own, dropout, wanted, sublayers=_AS_THEY_ARE
-):
-    normed = sublayers.norm(layer._self_attention_layer_norm, x)
+def _run_layer(layer, number, x, past, own, dropout, wanted, sublayers):
+    of_attention = layer._self_attention_layer_norm
+    of_feedforward = layer._feedforward_layer_norm
     sublayer = layer._self_attention_layer
-    keys = _by_head(sublayers.product(sublayer.key_dense, normed))
-    values = _by_head(sublayers.product(sublayer.value_dense, normed))
-    if wanted == "last":
-        x, normed = x[:, -1:], normed[:, -1:]
-    query = sublayers.product(sublayer.query_dense, normed)
-    spans = [*past, *own(number, keys, values)]
-    attended = sublayers.attended(
-        attention.attend(query, spans, dropout, number)
-    )
-    attended = sublayers.product(sublayer.output_dense, attended)
-    x = x + dropout.attention(number, attended)
-    hidden = sublayers.norm(layer._feedforward_layer_norm, x)
     up = layer._feedforward_intermediate_dense
-    hidden = up.activation(sublayers.product(up, hidden))
-    hidden = sublayers.product(layer._feedforward_output_dense, hidden)
+    down = layer._feedforward_output_dense
+
+    def project(x):
+        normed = sublayers.norm(of_attention, x)
+        keys = _by_head(sublayers.product(sublayer.key_dense, normed))
+        values = _by_head(sublayers.product(sublayer.value_dense, normed))
+        if wanted == "last":
+            normed = normed[:, -1:]
+        return sublayers.product(sublayer.query_dense, normed), keys, values
+
+    def attend(query, keys_and_values):
+        spans = [
+            (*pair, visible)
+            for pair, visible in zip(keys_and_values, all_visible)
+        ]
+        attended = sublayers.attend(query, spans, dropout, number)
+        return sublayers.product(sublayer.output_dense, attended)
+
+    def raise_(x):
+        return sublayers.product(up, sublayers.norm(of_feedforward, x))
+
+    def lower(raised):
+        return sublayers.product(down, up.activation(raised))
+
+    query, keys, values = sublayers.part(
+        [
+            of_attention,
+            sublayer.key_dense,
+            sublayer.value_dense,
+            sublayer.query_dense,
+        ],
+        project,
+        x,
+    )
+    spans = [*past, *own(number, keys, values)]
+    *keys_and_values, all_visible = zip(*spans)
+    keys_and_values = list(zip(*keys_and_values))
+    if dropout.weights_are_dropped(number):
+        # Other weights would be dropped the second time.
+        attended = attend(query, keys_and_values)
+    else:
+        attended = sublayers.part(
+            [sublayer.output_dense], attend, query, keys_and_values
+        )
+    if wanted == "last":
+        x = x[:, -1:]
+    x = x + dropout.attention(number, attended)
+    raised = sublayers.part([of_feedforward, up], raise_, x)
+    hidden = sublayers.part([down], lower, raised)
     return x + dropout.feedforward(number, hidden), keys, values
 
 
@@ -206,7 +274,7 @@ def decode_span(
     *,
     outputs: Literal["all", "last"] = "all",
     training=None,
-    rematerialize=False,
+    keep: Literal["all", "products", "inputs"] = "all",
 ):
     """Runs the backbone over one span that attends to itself and to `memory`.
 
@@ -214,7 +282,7 @@ def decode_span(
     by no other position; it still sees itself, so that nothing turns to NaN.
 
     Args:
-        backbone, inputs, positions, outputs, rematerialize: see `walk`.
+        backbone, inputs, positions, outputs, keep: see `walk`.
         mask: bool tensor (B, length), true where a position is real.
         memory: the `Span`s before this one, in order.
         training: bool, whether dropout is on.
@@ -233,7 +301,7 @@ def decode_span(
         LayerDropout(backbone, training),
         outputs,
         roll=True,
-        rematerialize=rematerialize,
+        keep=keep,
     )
     return hidden, Span(keys, values, mask)
 

@@ -12,13 +12,13 @@ class Passes:
     Args:
         backbone: a `keras_hub.models.GPT2Backbone`.
         training: bool, whether dropout is on.
-        rematerialize: bool; see `decoder.walk`.
+        keep: what to keep for the gradient; see `decoder.walk`.
     """
 
-    def __init__(self, backbone, training, rematerialize):
+    def __init__(self, backbone, training, keep):
         self.backbone = backbone
         self.training = training
-        self.rematerialize = rematerialize
+        self.keep = keep
 
     def read(self, inputs, positions, mask, memory=(), outputs="all"):
         """Passes over one span; see `decoder.decode_span`."""
@@ -30,7 +30,7 @@ class Passes:
             memory,
             outputs=outputs,
             training=self.training,
-            rematerialize=self.rematerialize,
+            keep=self.keep,
         )
 
     def think(self, first, question, thought_mask, length):
@@ -40,15 +40,15 @@ class Passes:
         )
 
 
-def make_passes(backbone, training, rematerialize=False):
+def make_passes(backbone, training, keep="all"):
     """Returns the passes that suit backend and backbone best."""
     if keras.config.backend() == "torch":
         # Here, since these need PyTorch.
         from keras_coconut.models import torch_layers, torch_passes
 
         if torch_layers.can_run(backbone):
-            return torch_passes.TorchPasses(backbone, training, rematerialize)
-    return Passes(backbone, training, rematerialize)
+            return torch_passes.TorchPasses(backbone, training, keep)
+    return Passes(backbone, training, keep)
 
 
 def read_and_think(passes, inputs, x, markers=True):

@@ -54,13 +54,16 @@ class Recording(decoder.Sublayers):
 
     def norm(self, norm, x):
         self._inputs.append(x)
-        return self.attended(norm(x))
+        return self._record(norm(x))
 
     def product(self, dense, x):
         self._inputs.append(x)
-        return self.attended(product(dense, x))
+        return self._record(product(dense, x))
 
-    def attended(self, x):
+    def attend(self, *args):
+        return self._record(super().attend(*args))
+
+    def _record(self, x):
         self._outputs.append(x)
         return x
 
@@ -112,7 +115,8 @@ class Replaying(decoder.Sublayers):
             },
         )
 
-    def attended(self, x):
+    def attend(self, *args):
+        x = super().attend(*args)
         self.calls.append((None, None, x.shape))
         next(self._outputs)
         return x + _like(x.shape, next(self._probes))

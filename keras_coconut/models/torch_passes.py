@@ -25,10 +25,10 @@ from keras_coconut.models.torch_layers import Layers
 class TorchPasses:
     """As `passes.Passes`."""
 
-    def __init__(self, backbone, training, rematerialize):
+    def __init__(self, backbone, training, keep):
         self.backbone = backbone
         self.training = training
-        self.rematerialize = rematerialize
+        self.rematerialize = keep == "inputs"
         self.layers = Layers(backbone)
         self.dropout = DrawnDropout(Masks())
         if training and backbone.dropout:

@@ -176,6 +176,37 @@ def test_rematerialized_is_the_same(monkeypatch, dropout, rolled):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's graphs")
+@pytest.mark.parametrize("dropout, lora", [(0.0, False), (0.3, True)])
+def test_keeping_products_only_is_the_same(monkeypatch, dropout, lora):
+    results, parts = [], []
+    part = decoder.KeepingProducts.part
+
+    def counted(*args):
+        parts.append(args)
+        return part(*args)
+
+    monkeypatch.setattr(decoder.KeepingProducts, "part", counted)
+    for products in (False, True):
+        monkeypatch.setattr(
+            autodiff, "graphs_keep_all", lambda compiled, to=products: to
+        )
+        keras.utils.set_random_seed(7)
+        model = tiny.text_model(layers=3, dropout=dropout)
+        if lora:
+            model.backbone.enable_lora(2)
+        step = Step(model, batch(model, [0, 2, 1]))
+        results.append(step.gradient())
+        # Of the question's and the response's layers; where weights are
+        # dropped, attention is computed once.
+        count = 2 * 3 * (3 if dropout else 4)
+        assert len(parts) == (count if products else 0)
+    (loss, gradient), (other_loss, other_gradient) = results
+    assert other_loss == pytest.approx(loss, abs=1e-5)
+    for one, other in zip(gradient, other_gradient):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
 def test_rematerialized_layers_run_again(monkeypatch):
     """Each but those of the thoughts, forward and once more backward."""
     if BACKEND != "torch":

@@ -26,7 +26,10 @@ def test_compilation_cache(text_model, tmp_path):
         text_model.compile(compilation_cache=before)
 
 
-@pytest.mark.skipif(keras.config.backend() != "jax", reason="JAX says when")
+@pytest.mark.skipif(
+    keras.config.backend() != "jax" or compilation._trim() is None,
+    reason="JAX says when, and glibc gives back",
+)
 def test_memory_is_given_back_after_compiling(text_model, monkeypatch):
     trimmed = []
     monkeypatch.setattr(compilation, "_trim", lambda: trimmed.append)
