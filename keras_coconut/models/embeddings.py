@@ -28,6 +28,7 @@ def logits(backbone, hidden, table=None):
     table = _table(backbone) if table is None else table
     if table is None:
         return backbone.token_embedding(hidden, reverse=True)
+    hidden = ops.convert_to_tensor(hidden, backbone.compute_dtype)
     return autodiff.multiply_by_rows(hidden, table)
 
 
