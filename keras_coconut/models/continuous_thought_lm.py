@@ -9,7 +9,7 @@ from keras_coconut.curriculum import (
     check_count,
     check_thought_kind,
 )
-from keras_coconut.models import autodiff, embeddings, generation, spans
+from keras_coconut.models import embeddings, generation, spans
 from keras_coconut.models.passes import (
     make_passes,
     positions_within,
@@ -215,7 +215,9 @@ class ContinuousThoughtLM(SpanTrainer):
         question, response = ops.split(
             embedded, [x["question_ids"].shape[1]], axis=1
         )
-        passes = make_passes(self.backbone, training, self._to_keep(training))
+        passes = make_passes(
+            self.backbone, training, self.rematerialize, self.jit_compile
+        )
         _, memory, length, last = read_and_think(
             passes, question, x, self.markers
         )
@@ -265,14 +267,6 @@ class ContinuousThoughtLM(SpanTrainer):
         thoughts, *_ = read_and_think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
-
-    def _to_keep(self, training):
-        """Returns what to keep for the gradient; see `decoder.walk`."""
-        if self.rematerialize:
-            return "inputs"
-        if training and autodiff.graphs_keep_all(self.jit_compile):
-            return "products"
-        return "all"
 
     def _read(self, inputs, keys):
         """Returns the tensors of a batch in the types that are computed."""

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_coconut.models import chain, decoder
+from keras_coconut.models import autodiff, chain, decoder
 
 
 class Passes:
@@ -40,8 +40,20 @@ class Passes:
         )
 
 
-def make_passes(backbone, training, keep="all"):
-    """Returns the passes that suit backend and backbone best."""
+def make_passes(backbone, training, rematerialize=False, compiled=False):
+    """Returns the passes that suit backend and backbone best.
+
+    Args:
+        backbone: a `keras_hub.models.GPT2Backbone`.
+        training: bool, whether dropout is on.
+        rematerialize: bool; see `ContinuousThoughtLM`.
+        compiled: bool, whether XLA compiles TensorFlow's graphs.
+    """
+    keep = "all"
+    if rematerialize:
+        keep = "inputs"
+    elif training and autodiff.graphs_keep_all(compiled):
+        keep = "products"
     if keras.config.backend() == "torch":
         # Here, since these need PyTorch.
         from keras_coconut.models import torch_layers, torch_passes

@@ -176,6 +176,25 @@ def test_rematerialized_is_the_same(monkeypatch, dropout, rolled):
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="of JAX's loops")
+def test_scores_are_not_kept(capsys):
+    """What a rolled layer keeps are its products with weights."""
+    from jax.ad_checkpoint import print_saved_residuals
+
+    def attend(x, weight):
+        y = ops.sin(ops.matmul(x, weight))
+        weights = ops.softmax(ops.matmul(y, ops.swapaxes(y, 1, 2)))
+        return ops.sum(ops.matmul(weights, y))
+
+    def kept(function):
+        print_saved_residuals(function, ops.ones((2, 5, 4)), ops.ones((4, 6)))
+        return capsys.readouterr().out
+
+    assert "[2,5,5]" in kept(attend)
+    found = kept(lambda *args: autodiff.keep_products(attend, *args))
+    assert "[2,5,6]" in found and "[2,5,5]" not in found
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's graphs")
 @pytest.mark.parametrize("dropout, lora", [(0.0, False), (0.3, True)])
 def test_keeping_products_only_is_the_same(monkeypatch, dropout, lora):

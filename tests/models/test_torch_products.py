@@ -90,6 +90,9 @@ def test_gradients_of_rows_and_products(library):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
-def test_the_library_is_chosen_by_the_processor():
-    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    assert (torch_products._linear() is not None) == has_avx512
+@pytest.mark.parametrize("has", ["DEFAULT", "AVX2", "AVX512"])
+def test_the_library_is_chosen_by_the_processor(monkeypatch, has):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: has)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    chosen = torch_products._linear.__wrapped__()
+    assert (chosen is not None) == (has == "AVX512")
