@@ -38,6 +38,13 @@ setup(
         # TFDS needs the other two and does not say so.
         "data": ["tensorflow-datasets>=4.9", "dill", "importlib_resources"],
         "examples": ["absl-py", "matplotlib", "scipy"],
-        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff", "tensorboard"],
+        "dev": [
+            "hypothesis",
+            "pre-commit",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "tensorboard",
+        ],
     },
 )

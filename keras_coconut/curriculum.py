@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
+from keras_coconut.checks import check_count
+
 ThoughtKind = Literal["continuous", "pause"]
 
 
@@ -258,17 +260,4 @@ def check_thought_kind(kind) -> None:
         raise ValueError(
             f"`thought_kind` must be one of {list(get_args(ThoughtKind))}. "
             f"Received: thought_kind={kind!r}"
-        )
-
-
-def check_count(name: str, value, least: int = 0) -> None:
-    """Raises a `ValueError` unless `value` is a whole number from `least`."""
-    if (
-        isinstance(value, bool)
-        or not hasattr(value, "__index__")
-        or value < least
-    ):
-        raise ValueError(
-            f"`{name}` must be a whole number of at least {least}. "
-            f"Received: {name}={value!r}"
         )

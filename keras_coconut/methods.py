@@ -8,7 +8,8 @@ All of them train the same model with the same `fit` and answer by the same
 import dataclasses
 from typing import Literal, get_args
 
-from keras_coconut.curriculum import Curriculum, check_count
+from keras_coconut.checks import check_count
+from keras_coconut.curriculum import Curriculum
 
 Method = Literal[
     "coconut",

@@ -3,7 +3,7 @@
 import functools
 import random
 
-from keras_coconut.curriculum import check_count
+from keras_coconut.checks import check_count
 from keras_coconut.datasets.splits import Splits, take_splits
 from keras_coconut.problems import Problem
 

@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from keras_coconut.curriculum import check_count
+from keras_coconut.checks import check_count
 from keras_coconut.datasets import tfds_builders
 from keras_coconut.datasets.splits import Splits, draw_splits
 from keras_coconut.problems import Problem

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_coconut.curriculum import check_count
+from keras_coconut.checks import check_count
 from keras_coconut.datasets import tfds_builders
 from keras_coconut.datasets.splits import Splits, draw_splits
 from keras_coconut.graphs import distances_from

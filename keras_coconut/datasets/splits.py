@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import keras
 
-from keras_coconut.curriculum import check_count
+from keras_coconut.checks import check_count
 from keras_coconut.problems import Problem, content_hash
 
 # Draws in a row that only repeat what is there, before giving up.

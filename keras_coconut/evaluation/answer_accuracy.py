@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_coconut.curriculum import Curriculum, check_count
+from keras_coconut.checks import check_count
+from keras_coconut.curriculum import Curriculum
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.files import write_whole
 from keras_coconut.problems import Problem

@@ -4,11 +4,8 @@ import keras
 import keras_hub
 from keras import ops
 
-from keras_coconut.curriculum import (
-    ThoughtKind,
-    check_count,
-    check_thought_kind,
-)
+from keras_coconut.checks import check_count
+from keras_coconut.curriculum import ThoughtKind, check_thought_kind
 from keras_coconut.models import embeddings, generation, spans
 from keras_coconut.models.passes import (
     make_passes,

@@ -5,7 +5,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_coconut.curriculum import check_count
+from keras_coconut.checks import check_count
 from keras_coconut.models import decoder, embeddings, spans
 from keras_coconut.models.passes import make_passes, read_and_think
 from keras_coconut.models.questions import (

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_coconut.curriculum import check_count
+from keras_coconut.checks import check_count
 from keras_coconut.models import spans, varying_batches
 from keras_coconut.models.questions import plan_batches, tokenize
 

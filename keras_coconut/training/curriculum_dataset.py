@@ -9,7 +9,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_coconut.curriculum import Curriculum, check_count
+from keras_coconut.checks import check_count
+from keras_coconut.curriculum import Curriculum
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem

@@ -1,0 +1,81 @@
+"""Checks of arguments: what passes, in which type, and what is refused."""
+
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_coconut import checks
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
+def test_a_count_becomes_a_plain_int(value):
+    assert type(checks.check_count("n", value)) is int
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, True, np.True_, 1.0, "1", None, math.nan, [1], np.array([1, 2]), 1j],
+)
+def test_what_is_no_count(value):
+    with pytest.raises(ValueError, match="`n` must be a whole number"):
+        checks.check_count("n", value)
+
+
+def test_bounds_of_a_count():
+    assert checks.check_count("n", 2, least=1, most=2) == 2
+    with pytest.raises(ValueError, match="from 1 to 2. Received: n=3"):
+        checks.check_count("n", 3, least=1, most=2)
+
+
+@pytest.mark.parametrize("value", [1, 0.5, np.float32(0.5), np.int8(1)])
+def test_a_number_becomes_a_plain_float(value):
+    assert type(checks.check_number("p", value, least=0, most=1)) is float
+
+
+@pytest.mark.parametrize(
+    "value", [-0.1, 1.1, math.nan, math.inf, True, "0.5", None, [0.5]]
+)
+def test_what_is_no_number_within_bounds(value):
+    with pytest.raises(ValueError, match="`p` must be a finite number"):
+        checks.check_number("p", value, least=0, most=1)
+
+
+def test_flags():
+    assert checks.check_flag("f", np.True_) is True
+    for value in (0, 1, None, "True", np.array([True])):
+        with pytest.raises(ValueError, match="`f` must be `True` or `False`"):
+            checks.check_flag("f", value)
+
+
+def test_choices():
+    assert checks.check_choice("c", np.str_("a"), ("a", "b")) == "a"
+    for value in ("c", None, 1, ["a"], {"a": 1}):
+        with pytest.raises(ValueError, match="`c` must be one of"):
+            checks.check_choice("c", value, ("a", "b"))
+
+
+def test_paths():
+    assert checks.check_path("p", pathlib.Path("a/b")) == "a/b"
+    for value in (None, "", 3, b"a", "a\0b"):
+        with pytest.raises(ValueError, match="`p` must be a path"):
+            checks.check_path("p", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 10**6,
+        list(range(10**6)),
+        {str(i): i for i in range(10**5)},
+        np.arange(10**6),
+        [["x" * 10**5] * 100] * 100,
+        10**4000,
+    ],
+    ids=["string", "list", "dictionary", "array", "nested", "integer"],
+)
+def test_no_message_is_as_long_as_the_data(value):
+    with pytest.raises(ValueError) as error:
+        checks.check_choice("c", value, ("a", "b"))
+    assert len(str(error.value)) < 300
