@@ -40,6 +40,7 @@ setup(
         "examples": ["absl-py", "matplotlib", "scipy"],
         "dev": [
             "hypothesis",
+            "pandas",
             "pre-commit",
             "pytest",
             "pytest-xdist",
