@@ -15,7 +15,18 @@ from typing import Any
 # Characters of a value in a message: enough to recognize it.
 _SHOWN = 120
 
-_repr = reprlib.Repr()
+
+class _Repr(reprlib.Repr):
+    """Shortens, and shows what Python refuses to write out."""
+
+    def repr_int(self, value, level):
+        # Python raises for the digits of such a number, with no name in it.
+        if value.bit_length() > 4 * _SHOWN:
+            return f"<a whole number of {value.bit_length()} bits>"
+        return super().repr_int(value, level)
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _SHOWN
 _repr.maxlevel = 3
 
@@ -114,6 +125,22 @@ def check_string(name: str, value, empty: bool = True) -> str:
         expected = "a string" if empty else "a string that is not empty"
         raise refuse(name, expected, value)
     return str(value)
+
+
+def check_text(name: str, value) -> str:
+    """Returns a string that UTF-8 can hold, else raises a `ValueError`.
+
+    Half of a surrogate pair can be read from JSON and never be written.
+    """
+    text = check_string(name, value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"`{name}` must be text that UTF-8 can hold. Received: half of a "
+            f"surrogate pair at character {error.start} of {shown(text)}"
+        ) from None
+    return text
 
 
 def check_path(name: str, value) -> str:

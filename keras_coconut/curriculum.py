@@ -8,11 +8,23 @@ section 3, "Training procedure").
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
-from keras_coconut.checks import check_count
+from keras_coconut.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    refuse,
+    shown,
+)
 
 ThoughtKind = Literal["continuous", "pause"]
+
+# More than anybody trains: a mistyped count must not fill the memory.
+MOST_STAGES = 10_000
+_MOST_STEPS = 2**31 - 1
 
 
 class Layout(NamedTuple):
@@ -41,8 +53,9 @@ class Curriculum:
     published recipes.
 
     Args:
-        max_stage: int. The last stage that hides one more step. 0 trains no
-            thoughts: with `extra_stage=False` plain chain of thought.
+        max_stage: int, at most 10,000. The last stage that hides one more step.
+            0 trains no thoughts: with `extra_stage=False` plain chain of
+            thought.
         thoughts_per_step: int. Thoughts that replace one step (`c` in the
             paper). Defaults to `1`.
         epochs_per_stage: int, or a sequence of ints, one for each stage after
@@ -71,9 +84,9 @@ class Curriculum:
             Defaults to `None`.
 
     Raises:
-        ValueError: If a count is negative or not whole, if the probability is
-            outside [0, 1], if `epochs_per_stage` has a wrong length, or if
-            arguments do not go together.
+        ValueError: If an argument is of a wrong type or out of range, if
+            `epochs_per_stage` has a wrong length, or if arguments do not go
+            together.
 
     Example:
     ```python
@@ -96,31 +109,38 @@ class Curriculum:
     removal_smoothing: float | None = None
 
     def __post_init__(self):
-        check_count("max_stage", self.max_stage)
-        check_count("thoughts_per_step", self.thoughts_per_step)
-        if isinstance(self.epochs_per_stage, Sequence):
-            object.__setattr__(
-                self, "epochs_per_stage", tuple(self.epochs_per_stage)
-            )
-            if len(self.epochs_per_stage) != self.last_stage:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None or name not in _OPTIONAL:
+                object.__setattr__(self, name, check(name, value))
+        # Last, as its length depends on the stages.
+        object.__setattr__(self, "epochs_per_stage", self._checked_epochs())
+        self._check_tokens()
+
+    def _checked_epochs(self) -> int | tuple[int, ...]:
+        epochs = self.epochs_per_stage
+        if hasattr(epochs, "tolist"):
+            # NumPy's arrays and numbers, and columns of pandas.
+            epochs = epochs.tolist()
+        if isinstance(epochs, Sequence) and not isinstance(epochs, str | bytes):
+            if len(epochs) != self.last_stage:
                 raise ValueError(
                     "`epochs_per_stage` given as a sequence must have one entry"
                     f" for each of the {self.last_stage} stages after stage 0. "
-                    f"Received: epochs_per_stage={self.epochs_per_stage}"
+                    f"Received: epochs_per_stage={shown(epochs)}"
                 )
-            for epochs in self.epochs_per_stage:
-                check_count("epochs_per_stage", epochs)
-        else:
-            check_count("epochs_per_stage", self.epochs_per_stage)
-        if self.initial_epochs is not None:
-            check_count("initial_epochs", self.initial_epochs)
-        if not 0 <= self.mixing_probability <= 1:
-            raise ValueError(
-                "`mixing_probability` must be between 0 and 1. Received: "
-                f"mixing_probability={self.mixing_probability}"
+            return tuple(
+                check_count(f"epochs_per_stage[{index}]", count)
+                for index, count in enumerate(epochs)
             )
-        check_thought_kind(self.thought_kind)
-        self._check_tokens()
+        try:
+            return check_count("epochs_per_stage", epochs)
+        except ValueError:
+            raise refuse(
+                "epochs_per_stage",
+                "a whole number of at least 0, or a sequence of them",
+                self.epochs_per_stage,
+            ) from None
 
     def _check_tokens(self):
         if self.tokens_per_stage is None:
@@ -131,7 +151,6 @@ class Curriculum:
                     f"{self.removal_smoothing}"
                 )
             return
-        check_count("tokens_per_stage", self.tokens_per_stage, least=1)
         for name in ("thoughts_per_step", "mixing_probability"):
             if getattr(self, name):
                 raise ValueError(
@@ -139,11 +158,6 @@ class Curriculum:
                     "tokens and puts nothing in their place. Received: "
                     f"{name}={getattr(self, name)}"
                 )
-        if self.removal_smoothing is not None and self.removal_smoothing <= 0:
-            raise ValueError(
-                "`removal_smoothing` must be above 0. Received: "
-                f"removal_smoothing={self.removal_smoothing}"
-            )
 
     @property
     def last_stage(self) -> int:
@@ -153,28 +167,31 @@ class Curriculum:
     @property
     def stage_epochs(self) -> tuple[int, ...]:
         """Epochs spent in each stage before the last."""
-        if isinstance(self.epochs_per_stage, tuple):
-            later, initial = self.epochs_per_stage, 1
-        else:
-            later = (self.epochs_per_stage,) * self.last_stage
-            initial = self.epochs_per_stage
-        if self.initial_epochs is not None:
-            initial = self.initial_epochs
-        return (initial, *later)[: self.last_stage]
+        later = self.epochs_per_stage
+        if not isinstance(later, tuple):
+            later = (later,) * self.last_stage
+        return (self._epochs_of_stage_0, *later)[: self.last_stage]
 
     @property
     def num_epochs(self) -> int:
         """Epochs of the whole schedule, the last stage's own included."""
         if self.last_stage == 0:
-            return max(1, self.initial_epochs or 1)
+            return max(1, self._epochs_of_stage_0)
         last = self.epochs_per_stage
         return sum(self.stage_epochs) + max(
             1, last[-1] if isinstance(last, tuple) else last
         )
 
+    @property
+    def _epochs_of_stage_0(self) -> int:
+        if self.initial_epochs is not None:
+            return self.initial_epochs
+        epochs = self.epochs_per_stage
+        return 1 if isinstance(epochs, tuple) else epochs
+
     def stage(self, epoch: int) -> int:
         """Returns the stage that `epoch` (counted from 0) trains."""
-        check_count("epoch", epoch)
+        epoch = check_count("epoch", epoch)
         for stage, epochs in enumerate(self.stage_epochs):
             epoch -= epochs
             if epoch < 0:
@@ -183,12 +200,11 @@ class Curriculum:
 
     def first_epoch(self, stage: int) -> int:
         """Returns the epoch (counted from 0) with which `stage` begins."""
-        self.check_stage(stage)
-        return sum(self.stage_epochs[:stage])
+        return sum(self.stage_epochs[: self.check_stage(stage)])
 
     def num_thoughts(self, stage: int) -> int:
         """Returns the most thoughts that `stage` itself gives to a problem."""
-        self.check_stage(stage)
+        stage = self.check_stage(stage)
         return min(stage, self.max_stage) * self.thoughts_per_step
 
     def layout(self, num_steps: int, stage: int) -> Layout:
@@ -197,6 +213,10 @@ class Curriculum:
         `stage` may lie beyond the last one, as the mixing of stages draws it;
         it then means the extra stage, as in the published code.
         """
+        num_steps = _check_steps(num_steps)
+        # Called for every problem of every batch, nearly always with an int.
+        if type(stage) is not int or stage < 0:
+            stage = check_count("stage", stage)
         if self.tokens_per_stage is not None:
             if stage <= self.max_stage:
                 return Layout(0, 0, stage * self.tokens_per_stage)
@@ -223,6 +243,9 @@ class Curriculum:
             random: a `numpy.random.Generator`. Nothing is drawn from it while
                 neither is asked for.
         """
+        if not hasattr(random, "integers") or not hasattr(random, "geometric"):
+            raise refuse("random", "a `numpy.random.Generator`", random)
+        num_steps = _check_steps(num_steps)
         if self.mixing_probability and (
             random.random() < self.mixing_probability
         ):
@@ -230,8 +253,9 @@ class Curriculum:
         layout = self.layout(num_steps, stage)
         if self.removal_smoothing is None:
             return layout
-        # Of a geometric distribution, which starts at 1.
-        more = random.geometric(1 - math.exp(-self.removal_smoothing)) - 1
+        # Of a geometric distribution, which starts at 1. Unlike `1 - exp`,
+        # `expm1` does not become 0 where little is smoothed.
+        more = random.geometric(-math.expm1(-self.removal_smoothing)) - 1
         return layout._replace(hidden_tokens=layout.hidden_tokens + int(more))
 
     def layouts_shown(self, num_steps: int, stage: int) -> list[Layout]:
@@ -239,25 +263,36 @@ class Curriculum:
 
         Smoothing hides more of one of these.
         """
-        stages = {stage}
+        stages = {check_count("stage", stage)}
         if self.mixing_probability:
-            stages.update(range(num_steps + 1))
-        return [self.layout(num_steps, shown) for shown in sorted(stages)]
+            stages.update(range(_check_steps(num_steps) + 1))
+        return [self.layout(num_steps, stage) for stage in sorted(stages)]
 
-    def check_stage(self, stage: int) -> None:
-        """Raises a `ValueError` for a stage that the curriculum lacks."""
-        check_count("stage", stage)
-        if stage > self.last_stage:
-            raise ValueError(
-                f"`stage` must be at most {self.last_stage}, the last stage of "
-                f"this curriculum. Received: stage={stage}"
-            )
+    def check_stage(self, stage: int) -> int:
+        """Returns a stage that the curriculum has, else raises an error."""
+        return check_count("stage", stage, most=self.last_stage)
 
 
-def check_thought_kind(kind) -> None:
-    """Raises a `ValueError` unless `kind` names a kind of thoughts."""
-    if kind not in get_args(ThoughtKind):
-        raise ValueError(
-            f"`thought_kind` must be one of {list(get_args(ThoughtKind))}. "
-            f"Received: thought_kind={kind!r}"
-        )
+def check_thought_kind(kind) -> ThoughtKind:
+    """Returns `kind` if it names a kind of thoughts, else raises an error."""
+    return check_choice("thought_kind", kind, get_args(ThoughtKind))
+
+
+_CHECKS = {
+    "max_stage": partial(check_count, most=MOST_STAGES),
+    "thoughts_per_step": check_count,
+    "initial_epochs": check_count,
+    "extra_stage": check_flag,
+    "mixing_probability": partial(check_number, least=0, most=1),
+    "pad_latent_to_max": check_flag,
+    "thought_kind": partial(check_choice, choices=get_args(ThoughtKind)),
+    "tokens_per_stage": partial(check_count, least=1),
+    "removal_smoothing": partial(check_number, above=0),
+}
+_OPTIONAL = ("initial_epochs", "tokens_per_stage", "removal_smoothing")
+
+
+def _check_steps(num_steps) -> int:
+    if type(num_steps) is int and 0 <= num_steps <= _MOST_STEPS:
+        return num_steps
+    return check_count("num_steps", num_steps, most=_MOST_STEPS)

@@ -1,11 +1,196 @@
-"""Files that are there whole or not at all."""
+"""Text files: read with an error that names them, written whole or not at all.
+
+A file is written under a temporary name of its own in the same folder and then
+renamed, so that a reader never sees half of it and two writers of one path
+never mix their text.
+"""
 
 import os
+import secrets
+import stat
+
+from keras_coconut.checks import check_path, check_string
+
+# Characters of a path in a message. Its end tells more than its start.
+_SHOWN_PATH = 200
+
+# What a file is that starts with these bytes, and what to do about it.
+_NO_TEXT = {
+    b"\x1f\x8b": "gzip: unpack it with `gunzip`",
+    b"PK\x03\x04": "a zip archive: unpack it with `unzip`",
+    b"BZh": "bzip2: unpack it with `bunzip2`",
+    b"\xfd7zXZ\x00": "xz: unpack it with `unxz`",
+    b"\x28\xb5\x2f\xfd": "zstandard: unpack it with `unzstd`",
+    b"PAR1": "parquet: read it with pandas and pass the rows as dictionaries",
+    b"\xff\xfe": "UTF-16: save it as UTF-8",
+    b"\xfe\xff": "UTF-16: save it as UTF-8",
+}
+
+
+def shown_path(path) -> str:
+    """Returns a path, shortened to what a message has room for.
+
+    Example:
+    ```python
+    shown_path("data/problems.json")
+    ```
+    """
+    path = os.fspath(path)
+    if len(path) <= _SHOWN_PATH:
+        return path
+    return "..." + path[3 - _SHOWN_PATH :]
+
+
+def read_text(path) -> str:
+    r"""Reads a text file in UTF-8, with or without a byte order mark.
+
+    Line breaks are returned as they are.
+
+    Args:
+        path: string or path-like. The file.
+
+    Returns:
+        A string, without the byte order mark.
+
+    Raises:
+        ValueError: If the file is not UTF-8; names the file, and says what it
+            is where its first bytes tell.
+        OSError: If the file cannot be opened.
+
+    Example:
+    ```python
+    write_whole("notes.txt", "two\nlines")
+    read_text("notes.txt")
+    ```
+    """
+    path = check_path("path", path)
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        received = (
+            f"the byte 0x{data[error.start]:02x} at position {error.start}: "
+            "save it as UTF-8"
+        )
+        for start, what in _NO_TEXT.items():
+            if data.startswith(start):
+                received = what
+        raise ValueError(
+            f"`{shown_path(path)}` must be text in UTF-8. Received {received}"
+        ) from error
 
 
 def write_whole(path, text: str) -> None:
-    """Writes a text file in UTF-8, which appears only once it is whole."""
-    path = os.fspath(path)
-    with open(path + ".partial", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".partial", path)
+    """Writes a text file in UTF-8, which appears only once it is whole.
+
+    A file that is there already keeps its permissions; after an error it is
+    what it was before, and nothing else is left in the folder. Where several
+    writers write one path, the last of them wins.
+
+    Args:
+        path: string or path-like. The file. Where it is a link, the file that
+            the link leads to.
+        text: string.
+
+    Raises:
+        ValueError: If the text cannot be written in UTF-8; names the path.
+        OSError: If the file cannot be written.
+
+    Example:
+    ```python
+    write_whole("notes.txt", "All of it, or nothing.")
+    ```
+    """
+    path = check_writable("path", path)
+    text = check_string("text", text)
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"`{shown_path(path)}`: the text must not hold half a surrogate "
+            "pair, which UTF-8 cannot write. Received: "
+            f"{text[error.start]!a} at position {error.start}"
+        ) from error
+    target = os.path.realpath(path)
+    # No part of the file's own name, which may be as long as a name can be.
+    temporary = os.path.join(
+        os.path.dirname(target), f".{secrets.token_hex(16)}.partial"
+    )
+    try:
+        # Unlike `tempfile`, `open` leaves the permissions to the umask.
+        with open(temporary, "xb") as file:
+            if os.path.exists(target):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def check_writable(name: str, path) -> str:
+    """Returns a path as a string if a file can be written there.
+
+    To be called before hours of work whose results go there. Nothing is
+    written.
+
+    Args:
+        name: string. The argument's name.
+        path: string or path-like. The file, which may exist.
+
+    Returns:
+        A string.
+
+    Raises:
+        ValueError: If `path` is not a path.
+        OSError: If the folder is missing, is not a folder or cannot be written
+            to, or if the path is a folder or a file that cannot be written to;
+            names the argument and the path.
+
+    Example:
+    ```python
+    check_writable("results_path", "results.json")
+    ```
+    """
+    path = check_path(name, path)
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        mode = None
+    except NotADirectoryError:
+        raise NotADirectoryError(
+            _refused(name, "lie in a folder, not under a file", path)
+        ) from None
+    except OSError as error:
+        # A name that is too long, for example, or a circle of links.
+        raise type(error)(
+            _refused(name, "be a file that can be written", path)
+            + f": {error.strerror}"
+        ) from error
+    if path.endswith(os.sep) or (mode is not None and stat.S_ISDIR(mode)):
+        raise IsADirectoryError(_refused(name, "be a file, not a folder", path))
+    if mode is not None and not stat.S_ISREG(mode):
+        # A device would be replaced by a file.
+        raise ValueError(
+            _refused(name, "be a file, not a device or a pipe", path)
+        )
+    if not os.path.exists(folder):
+        raise FileNotFoundError(
+            _refused(name, "lie in a folder that exists", path)
+        )
+    for needed, access in ((folder, os.W_OK | os.X_OK), (target, os.W_OK)):
+        if os.path.exists(needed) and not os.access(needed, access):
+            raise PermissionError(
+                _refused(name, "be a file that you may write", path)
+            )
+    return path
+
+
+def _refused(name: str, expected: str, path: str) -> str:
+    return f"`{name}` must {expected}. Received: {name}={shown_path(path)!r}"

@@ -3,6 +3,8 @@
 import collections
 from collections.abc import Iterable
 
+from keras_coconut.checks import check_count, refuse
+
 
 def distances_from(
     root: int, edges: Iterable[tuple[int, int]]
@@ -11,15 +13,20 @@ def distances_from(
 
     Args:
         root: int, the node.
-        edges: pairs of nodes, start and end.
+        edges: iterable of pairs of nodes, start and end.
+
+    Raises:
+        ValueError: If a node is not a whole number of at least 0, or if an
+            edge is not a pair.
 
     Example:
     ```python
     distances_from(0, [(0, 1), (1, 2), (0, 2), (3, 2)])  # {0: 0, 1: 1, 2: 1}
     ```
     """
+    root = check_count("root", root)
     children = collections.defaultdict(list)
-    for start, end in edges:
+    for start, end in _pairs(edges):
         children[start].append(end)
     distances, queue = {root: 0}, collections.deque([root])
     while queue:
@@ -29,3 +36,19 @@ def distances_from(
                 distances[child] = distances[node] + 1
                 queue.append(child)
     return distances
+
+
+def _pairs(edges):
+    if not hasattr(edges, "__iter__"):
+        raise refuse("edges", "an iterable of pairs of nodes", edges)
+    for index, edge in enumerate(edges):
+        try:
+            start, end = edge
+        except (TypeError, ValueError):
+            raise refuse(f"edges[{index}]", "a pair of nodes", edge) from None
+        # Plain numbers, as nearly always, need no further look.
+        if type(start) is not int or start < 0:
+            start = check_count(f"edges[{index}][0]", start)
+        if type(end) is not int or end < 0:
+            end = check_count(f"edges[{index}][1]", end)
+        yield start, end

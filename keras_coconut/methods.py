@@ -8,8 +8,8 @@ All of them train the same model with the same `fit` and answer by the same
 import dataclasses
 from typing import Literal, get_args
 
-from keras_coconut.checks import check_count
-from keras_coconut.curriculum import Curriculum
+from keras_coconut.checks import check_choice, check_count, check_instance
+from keras_coconut.curriculum import MOST_STAGES, Curriculum
 
 Method = Literal[
     "coconut",
@@ -56,7 +56,8 @@ def method_curriculum(
         A `Curriculum`.
 
     Raises:
-        ValueError: If the method is unknown; lists the known ones.
+        ValueError: If the method is unknown (lists the known ones), if
+            `curriculum` is not one, or if a count is out of range.
 
     Example:
     ```python
@@ -65,13 +66,16 @@ def method_curriculum(
     pause.stage(0)  # 7, the last stage
     ```
     """
-    if method not in METHODS:
-        raise ValueError(
-            f"`method` must be one of {list(METHODS)}. Received: "
-            f"method={method!r}"
-        )
-    check_count("tokens_per_stage", tokens_per_stage, least=1)
-    check_count("chain_tokens", chain_tokens)
+    check_choice("method", method, METHODS)
+    check_instance(
+        "curriculum", curriculum, Curriculum, "a `keras_coconut.Curriculum`"
+    )
+    tokens_per_stage = check_count(
+        "tokens_per_stage", tokens_per_stage, least=1
+    )
+    chain_tokens = check_count(
+        "chain_tokens", chain_tokens, most=MOST_STAGES * tokens_per_stage
+    )
     at_once = dict(initial_epochs=0, epochs_per_stage=0, mixing_probability=0.0)
     without_thoughts = dict(thoughts_per_step=0, mixing_probability=0.0)
     changes = {

@@ -72,8 +72,20 @@ def test_paths():
         np.arange(10**6),
         [["x" * 10**5] * 100] * 100,
         10**4000,
+        # More digits than Python is willing to write.
+        -(10**5000),
+        [10**5000],
     ],
-    ids=["string", "list", "dictionary", "array", "nested", "integer"],
+    ids=[
+        "string",
+        "list",
+        "dictionary",
+        "array",
+        "nested",
+        "integer",
+        "long integer",
+        "list of long integers",
+    ],
 )
 def test_no_message_is_as_long_as_the_data(value):
     with pytest.raises(ValueError) as error:

@@ -1,6 +1,12 @@
 """The schedule, against hand-made cases and the published arithmetic."""
 
+import dataclasses
+import json
+import math
+from random import Random as random_of_python
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_coconut import Curriculum
@@ -10,6 +16,9 @@ PROSQA = Curriculum(max_stage=6, epochs_per_stage=5)
 GSM8K = Curriculum(
     max_stage=3, thoughts_per_step=2, initial_epochs=6, epochs_per_stage=3
 )
+MIXED = Curriculum(3, mixing_probability=0.5)
+TOKENS = dict(max_stage=2, thoughts_per_step=0, tokens_per_stage=8)
+RANDOM = np.random.default_rng(0)
 
 
 def published(steps, epoch, epochs_per_stage, max_stage, thoughts, pad):
@@ -119,7 +128,10 @@ def test_tokens_removed_from_the_front():
         (dict(max_stage=2, epochs_per_stage=[1]), "one entry.*3 stages"),
         (dict(max_stage=1, epochs_per_stage=[1, -1]), "epochs_per_stage.*-1"),
         (dict(max_stage=2, initial_epochs=-1), "initial_epochs.*-1"),
-        (dict(max_stage=2, mixing_probability=1.5), "between 0 and 1.*1.5"),
+        (
+            dict(max_stage=2, mixing_probability=1.5),
+            "at least 0 and at most 1.*1.5",
+        ),
         (dict(max_stage=2, thought_kind="word"), "continuous.*pause.*word"),
         (dict(max_stage=2, tokens_per_stage=8), "thoughts_per_step.*1"),
         (dict(max_stage=2, removal_smoothing=4.0), "tokens_per_stage.*4.0"),
@@ -136,15 +148,167 @@ def test_tokens_removed_from_the_front():
             ),
             "above 0",
         ),
+        (dict(max_stage=None), "max_stage.*None"),
+        (dict(max_stage="2"), "max_stage.*'2'"),
+        # Whose stages would fill the memory.
+        (dict(max_stage=10**12), "max_stage.*10000"),
+        (dict(max_stage=10**5000), "max_stage.*bits"),
+        (dict(max_stage=2, thoughts_per_step=None), "thoughts_per_step.*None"),
+        (dict(max_stage=2, extra_stage=2), "extra_stage.*`True`.*2"),
+        (dict(max_stage=2, extra_stage=None), "extra_stage.*None"),
+        (dict(max_stage=2, extra_stage="yes"), "extra_stage.*'yes'"),
+        (dict(max_stage=2, pad_latent_to_max=None), "pad_latent_to_max.*None"),
+        (dict(max_stage=2, pad_latent_to_max=1), "pad_latent_to_max.*1"),
+        (dict(max_stage=2, mixing_probability="0.5"), "mixing_prob.*'0.5'"),
+        (dict(max_stage=2, mixing_probability=None), "mixing_prob.*None"),
+        (dict(max_stage=2, mixing_probability=math.nan), "mixing_prob.*nan"),
+        (dict(max_stage=2, mixing_probability=True), "mixing_prob.*True"),
+        (dict(max_stage=2, thought_kind=None), "thought_kind.*None"),
+        (dict(max_stage=2, thought_kind=["pause"]), "thought_kind.*pause'"),
+        (dict(max_stage=2, epochs_per_stage=None), "epochs_per_stage.*None"),
+        (dict(max_stage=2, epochs_per_stage="111"), "epochs_per_stage.*'111'"),
+        (
+            dict(max_stage=2, epochs_per_stage=b"111"),
+            "epochs_per_stage.*b'111'",
+        ),
+        (dict(max_stage=2, epochs_per_stage={1, 2, 3}), "epochs_per_stage.*{1"),
+        (dict(max_stage=2, epochs_per_stage=True), "epochs_per_stage.*True"),
+        (
+            dict(max_stage=2, epochs_per_stage=np.array([1.0, 2.0, 3.0])),
+            r"epochs_per_stage\[0\].*1.0",
+        ),
+        (
+            dict(max_stage=2, epochs_per_stage=np.ones((3, 2), int)),
+            r"epochs_per_stage\[0\].*\[1, 1\]",
+        ),
+        (
+            dict(max_stage=2, epochs_per_stage=[1, None, 3]),
+            r"epochs_per_stage\[1\].*None",
+        ),
+        (
+            dict(max_stage=2, epochs_per_stage=[1] * 10**6),
+            "one entry.*3 stages",
+        ),
+        (dict(max_stage=2, initial_epochs="1"), "initial_epochs.*'1'"),
+        (dict(max_stage=2, initial_epochs=1.0), "initial_epochs.*1.0"),
+        (
+            dict(max_stage=2, thoughts_per_step=0, tokens_per_stage="8"),
+            "tokens_per_stage.*'8'",
+        ),
+        (dict(TOKENS, removal_smoothing=math.nan), "removal_smoothing.*nan"),
+        (dict(TOKENS, removal_smoothing=math.inf), "removal_smoothing.*inf"),
+        (dict(TOKENS, removal_smoothing="1"), "removal_smoothing.*'1'"),
+        (dict(TOKENS, mixing_probability=0.1), "mixing_probability.*0.1"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         Curriculum(**arguments)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        [1, 0, 3],
+        (1, 0, 3),
+        np.array([1, 0, 3]),
+        [np.int64(1), np.uint8(0), 3],
+        pd.Series([1, 0, 3]),
+        range(3),
+    ],
+    ids=lambda epochs: type(epochs).__name__,
+)
+def test_values_of_numpy_become_plain(epochs):
+    curriculum = Curriculum(
+        np.int64(3),
+        np.uint8(2),
+        epochs,
+        np.int32(4),
+        np.False_,
+        np.float32(0.5),
+        np.True_,
+        np.str_("pause"),
+    )
+    plain = Curriculum(
+        3, 2, list(map(int, epochs)), 4, False, 0.5, True, "pause"
+    )
+    assert curriculum == plain
+    for field in dataclasses.fields(Curriculum):
+        value, other = (getattr(c, field.name) for c in (curriculum, plain))
+        assert type(value) is type(other), field.name
+    assert {type(count) for count in curriculum.epochs_per_stage} == {int}
+    json.dumps(dataclasses.asdict(curriculum))
+
+
+@pytest.mark.parametrize("epochs", [np.int64(5), np.array(5), 5])
+def test_one_number_of_epochs(epochs):
+    curriculum = Curriculum(2, epochs_per_stage=epochs)
+    assert type(curriculum.epochs_per_stage) is int
+    assert curriculum.stage_epochs == (5, 5, 5)
+    # The only stage is trained as long as it says.
+    assert Curriculum(0, 1, epochs, None, False).num_epochs == 5
+    assert Curriculum(0, 1, epochs, 2, False).num_epochs == 2
+
+
+def test_little_smoothing_is_drawn():
+    # So little that 1 - exp(-x) is 0, of which NumPy knows no distribution.
+    curriculum = Curriculum(**TOKENS, removal_smoothing=1e-300)
+    random = np.random.default_rng(0)
+    assert curriculum.draw_layout(5, 1, random).hidden_tokens > 10**6
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, True, None, "1", [1], math.nan])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("epoch", lambda value: PROSQA.stage(value)),
+        ("stage", lambda value: PROSQA.first_epoch(value)),
+        ("stage", lambda value: PROSQA.num_thoughts(value)),
+        ("stage", lambda value: PROSQA.check_stage(value)),
+        ("stage", lambda value: PROSQA.layout(3, value)),
+        ("num_steps", lambda value: PROSQA.layout(value, 1)),
+        ("stage", lambda value: PROSQA.draw_layout(3, value, RANDOM)),
+        ("num_steps", lambda value: PROSQA.draw_layout(value, 1, RANDOM)),
+        ("num_steps", lambda value: MIXED.draw_layout(value, 1, RANDOM)),
+        ("stage", lambda value: PROSQA.layouts_shown(3, value)),
+        ("num_steps", lambda value: PROSQA.layouts_shown(value, 1)),
+        ("num_steps", lambda value: MIXED.layouts_shown(value, 1)),
+    ],
+)
+def test_bad_counts(name, call, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a whole number"):
+        call(value)
+
+
+@pytest.mark.parametrize("random", [None, 0, np.random, random_of_python(0)])
+def test_what_draws_nothing(random):
+    if random is np.random:
+        # The module draws as its generators did once.
+        assert not hasattr(random, "integers")
+    for curriculum in (PROSQA, MIXED):
+        with pytest.raises(
+            ValueError, match="`random` must be a `numpy.random"
+        ):
+            curriculum.draw_layout(3, 1, random)
+
+
+def test_counts_of_numpy_give_plain_numbers():
+    one = np.int64(1)
+    numbers = [
+        PROSQA.stage(one),
+        PROSQA.first_epoch(one),
+        PROSQA.num_thoughts(one),
+        PROSQA.check_stage(one),
+        *PROSQA.layout(one, one)[:3],
+        *MIXED.draw_layout(one, one, RANDOM)[:3],
+        *MIXED.layouts_shown(one, one)[0][:3],
+    ]
+    assert {type(number) for number in numbers} == {int}
 
 
 def test_bad_stages_and_epochs():
-    with pytest.raises(ValueError, match="at most 7.*stage=8"):
+    with pytest.raises(ValueError, match="from 0 to 7.*stage=8"):
         PROSQA.num_thoughts(8)
     with pytest.raises(ValueError, match="epoch.*-1"):
         PROSQA.stage(-1)

@@ -1,5 +1,6 @@
 """The eight rows: what each hides and shows, by the paper's words."""
 
+import numpy as np
 import pytest
 
 from keras_coconut import Curriculum, method_curriculum
@@ -61,3 +62,41 @@ def test_every_method_is_tested_above_and_others_are_unknown():
     assert sorted(row[0] for row in marks) == sorted(METHODS)
     with pytest.raises(ValueError, match="coconut.*no_thought.*'words'"):
         method_curriculum("words", COCONUT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(method=None), "`method` must be one of.*None"),
+        (dict(method=["cot"]), "`method` must be one of.*cot'"),
+        (dict(method="x" * 10**6), "`method` must be one of"),
+        (dict(curriculum=None), "`curriculum` must be a `keras_coconut.*None"),
+        (dict(curriculum=3), "`curriculum` must be a `keras_coconut.*3"),
+        (dict(curriculum=Curriculum), "`curriculum` must be a `keras_coconut"),
+        (dict(tokens_per_stage=0), "tokens_per_stage.*at least 1.*0"),
+        (dict(tokens_per_stage=None), "tokens_per_stage.*None"),
+        (dict(tokens_per_stage=8.0), "tokens_per_stage.*8.0"),
+        (dict(chain_tokens=-1), "chain_tokens.*-1"),
+        (dict(chain_tokens="64"), "chain_tokens.*'64'"),
+        (dict(chain_tokens=10**12), "chain_tokens.*80000"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+# Also of a method that makes no use of them.
+@pytest.mark.parametrize("method", ["coconut", "icot"])
+def test_bad_arguments(method, arguments, message):
+    given = {"method": method, "curriculum": COCONUT, **arguments}
+    with pytest.raises(ValueError, match=message) as error:
+        method_curriculum(**given)
+    assert len(str(error.value)) < 500
+
+
+def test_numbers_of_numpy_are_numbers():
+    of_numpy, plain = (
+        method_curriculum(
+            "icot", COCONUT, tokens_per_stage=kind(8), chain_tokens=kind(20)
+        )
+        for kind in (np.int64, int)
+    )
+    assert of_numpy == plain
+    assert type(of_numpy.max_stage) is type(of_numpy.tokens_per_stage) is int

@@ -2,12 +2,16 @@
 
 import functools
 import random
+import sys
 
-from keras_coconut.checks import check_count
-from keras_coconut.datasets.splits import Splits, take_splits
+from keras_coconut.checks import check_count, shown
+from keras_coconut.datasets.splits import Splits, check_sizes, take_splits
 from keras_coconut.problems import Problem
 
 _SYMBOLS = "+-*"
+# More than anybody makes: a mistyped count must not fill the memory.
+_MOST_OPERATIONS = 1_000
+_MOST_VALUES = 100_000
 
 
 def make_arithmetic(
@@ -25,18 +29,18 @@ def make_arithmetic(
 
     Args:
         num_problems: int. How many problems.
-        num_operations: int. Operations in a problem, and so its steps.
-            Defaults to `3`.
-        modulus: int, at least 2. Values run from 0 to `modulus - 1`, operands
-            from 1. Defaults to `10`.
-        seed: int. Defaults to `0`.
+        num_operations: int, at most 1,000. Operations in a problem, and so
+            its steps. Defaults to `3`.
+        modulus: int, 2 to 100,000. Values run from 0 to `modulus - 1`,
+            operands from 1. Defaults to `10`.
+        seed: int, at least 0. Defaults to `0`.
 
     Returns:
         A list of `Problem`s in random order.
 
     Raises:
         ValueError: If there are not so many distinct problems, or if a count
-            is negative or not whole.
+            is out of range or not whole.
 
     Example:
     ```python
@@ -46,28 +50,23 @@ def make_arithmetic(
     problems[0].steps  # ("7", "4", "9")
     ```
     """
-    check_count("num_problems", num_problems)
-    check_count("num_operations", num_operations)
-    check_count("modulus", modulus)
-    if modulus < 2:
+    num_problems = check_count("num_problems", num_problems)
+    num_operations, modulus, available = _available(num_operations, modulus)
+    seed = check_count("seed", seed)
+    if num_problems > available:
         raise ValueError(
-            f"`modulus` must be at least 2. Received: modulus={modulus}"
+            f"`num_problems` must be at most {shown(available)}, the number "
+            f"of distinct problems of {num_operations} operations modulo "
+            f"{modulus}. Received: num_problems={shown(num_problems)}"
         )
     operations = [
         (symbol, operand)
         for symbol in _SYMBOLS
         for operand in range(1, modulus)
     ]
-    available = modulus * len(operations) ** num_operations
-    if num_problems > available:
-        raise ValueError(
-            f"`num_problems` must be at most {available}, the number of "
-            f"distinct problems of {num_operations} operations modulo "
-            f"{modulus}. Received: num_problems={num_problems}"
-        )
-    chosen = random.Random(seed).sample(range(available), num_problems)
     return [
-        _problem(index, operations, num_operations, modulus) for index in chosen
+        _problem(index, operations, num_operations, modulus)
+        for index in _distinct(random.Random(seed), available, num_problems)
     ]
 
 
@@ -91,13 +90,22 @@ def load_arithmetic(
 
     Raises:
         ValueError: If there are not so many distinct problems, or if a count
-            is negative or not whole.
+            is out of range or not whole.
 
     Example:
     ```python
     splits = load_arithmetic(train=10_000, num_operations=4)
     ```
     """
+    num_operations, modulus, available = _available(num_operations, modulus)
+    sizes = check_sizes(train, validation, test)
+    if sum(sizes.values()) > available:
+        raise ValueError(
+            "`train`, `validation` and `test` must be at most "
+            f"{shown(available)} together, the number of distinct problems of "
+            f"{num_operations} operations modulo {modulus}. Received: "
+            f"{shown(sizes)}"
+        )
     make = functools.partial(
         make_arithmetic,
         num_operations=num_operations,
@@ -113,17 +121,45 @@ def arithmetic_words(modulus: int = 10) -> list[str]:
     Each operation and each step becomes one token: a thought stands exactly
     where the step stood that it replaces.
 
+    Args:
+        modulus: int, 2 to 100,000; see `make_arithmetic`. Defaults to `10`.
+
+    Raises:
+        ValueError: If `modulus` is out of range.
+
     Example:
     ```python
     tokenizer = make_word_tokenizer(arithmetic_words())
     ```
     """
+    modulus = check_count("modulus", modulus, least=2, most=_MOST_VALUES)
     return [
         *(f"start {value}" for value in range(modulus)),
         *(f", {s}{n}" for s in _SYMBOLS for n in range(1, modulus)),
         *(f"{value}\n" for value in range(modulus)),
         "### ",
     ]
+
+
+def _available(num_operations, modulus) -> tuple[int, int, int]:
+    """Returns the two arguments, checked, and how many problems they give."""
+    num_operations = check_count(
+        "num_operations", num_operations, most=_MOST_OPERATIONS
+    )
+    modulus = check_count("modulus", modulus, least=2, most=_MOST_VALUES)
+    available = modulus * (len(_SYMBOLS) * (modulus - 1)) ** num_operations
+    return num_operations, modulus, available
+
+
+def _distinct(numbers, available, count) -> list[int]:
+    """Draws distinct numbers below a bound."""
+    if available <= sys.maxsize:
+        return numbers.sample(range(available), count)
+    # A range of more than that has no length in Python.
+    chosen = {}
+    while len(chosen) < count:
+        chosen[numbers.randrange(available)] = None
+    return list(chosen)
 
 
 def _problem(index, operations, num_operations, modulus):

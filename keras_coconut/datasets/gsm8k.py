@@ -13,7 +13,7 @@ __all__ = ["load_gsm8k", "read_gsm8k", "write_gsm8k"]
 
 
 def load_gsm8k(folder=None) -> Splits:
-    """Reads GSM8k-Aug: 385,620 problems to train on, 500 and 1,319.
+    """Reads GSM8k-Aug: files of 385,620 problems to train on, 500 and 1,319.
 
     Args:
         folder: string or path-like, which holds `train.txt`, `valid.txt` and

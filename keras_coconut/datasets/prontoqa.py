@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from keras_coconut.checks import check_count
+from keras_coconut.checks import check_count, shown
 from keras_coconut.datasets import tfds_builders
 from keras_coconut.datasets.splits import Splits, draw_splits
 from keras_coconut.problems import Problem
@@ -60,10 +60,11 @@ def load_prontoqa(
 
     Args:
         train, validation, test: ints. Problems in each split.
-        seed: int. Defaults to `0`.
+        seed: int, at least 0. Defaults to `0`.
         num_hops: int, 1 to 6. Rules to apply, the last of which gives a
             property; a problem has one step more. Defaults to `5`.
-        verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
+        verbose: `"auto"`, 0, 1 or 2. Whether to show a progress bar. Defaults
+            to `0`.
 
     Returns:
         `Splits`. `Problem.extra` holds the published keys: `edges` among
@@ -78,11 +79,13 @@ def load_prontoqa(
     splits.test[0].answer  # "True" or "False"
     ```
     """
-    check_count("num_hops", num_hops, least=1)
+    seed = check_count("seed", seed)
+    num_hops = check_count("num_hops", num_hops, least=1)
     if num_hops > _MOST_HOPS:
         raise ValueError(
             f"`num_hops` must be at most {_MOST_HOPS}: a longer chain would "
-            f"need more concepts than there are. Received: num_hops={num_hops}"
+            "need more concepts than there are. Received: "
+            f"num_hops={shown(num_hops)}"
         )
     return draw_splits(_draw(seed, num_hops), train, validation, test, verbose)
 

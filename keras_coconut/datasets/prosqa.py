@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_coconut.checks import check_count
+from keras_coconut.checks import check_count, check_flag, check_number, shown
 from keras_coconut.datasets import tfds_builders
 from keras_coconut.datasets.splits import Splits, draw_splits
 from keras_coconut.graphs import distances_from
@@ -39,6 +39,8 @@ _MEAN_PARENTS = 1.5
 _DESCENDANTS_OF_FIRST = 0.35
 _DESCENDANTS_OF_SECOND = 0.8
 _DEPTH_WEIGHT = 1.5
+# More than anybody draws: a mistyped count must not fill the memory.
+_MOST_NODES = 10_000
 # Graphs drawn in a row without a question, before giving up.
 _MOST_GRAPHS = 10_000
 
@@ -64,9 +66,10 @@ def load_prosqa(
 
     Args:
         train, validation, test: ints. Problems in each split.
-        seed: int. Defaults to `0`.
-        num_nodes: int. Nodes that are drawn; those that nothing connects are
-            left out, and about 23 of 28 remain. Defaults to `28`.
+        seed: int, at least 0. Defaults to `0`.
+        num_nodes: int, at most 10,000. Nodes that are drawn; those that
+            nothing connects are left out, and about 23 of 28 remain. Defaults
+            to `28`.
         min_steps, max_steps: ints. The shortest path from root to answer has
             at least and at most so many edges. Default to `3` and `6`.
         mean_parents: float. Parents of a node, on average, before the limits
@@ -74,7 +77,8 @@ def load_prosqa(
         symbolic: bool. Whether a node is written as a symbol, such as `<7>`,
             and a step as the node that it leads to, for models from scratch;
             see `symbolic_words`. Defaults to `False`.
-        verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
+        verbose: `"auto"`, 0, 1 or 2. Whether to show a progress bar. Defaults
+            to `0`.
 
     Returns:
         `Splits`. `Problem.extra` holds the published graph keys: `edges`,
@@ -98,21 +102,21 @@ def load_prosqa(
     )
     ```
     """
-    check_count("min_steps", min_steps, least=1)
-    check_count("max_steps", max_steps, least=min_steps)
+    seed = check_count("seed", seed)
+    symbolic = check_flag("symbolic", symbolic)
+    min_steps = check_count("min_steps", min_steps, 1, _MOST_NODES - 3)
+    max_steps = check_count("max_steps", max_steps, least=min_steps)
     # Two names and one node for each step of the path, and the other answer.
-    check_count("num_nodes", num_nodes, least=min_steps + 3)
+    num_nodes = check_count("num_nodes", num_nodes, min_steps + 3, _MOST_NODES)
     if not symbolic and num_nodes > len(CONCEPTS) + 2:
         raise ValueError(
             f"`num_nodes` must be at most {len(CONCEPTS) + 2}, as many as "
             "there are names for, unless `symbolic` is true. Received: "
             f"num_nodes={num_nodes}"
         )
-    if mean_parents <= 0:
-        raise ValueError(
-            "`mean_parents` must be above 0. Received: "
-            f"mean_parents={mean_parents}"
-        )
+    mean_parents = check_number(
+        "mean_parents", mean_parents, above=0, most=_MOST_NODES
+    )
     return draw_splits(
         _draw(seed, num_nodes, min_steps, max_steps, mean_parents, symbolic),
         train,
@@ -129,11 +133,18 @@ def symbolic_words(num_nodes: int = 40) -> list[str]:
     `ContinuousThoughtPreprocessor(tokenizer, separator="")` a step is a single
     token, that of the node it leads to.
 
+    Args:
+        num_nodes: int, at most 10,000; see `load_prosqa`. Defaults to `40`.
+
+    Raises:
+        ValueError: If `num_nodes` is out of range.
+
     Example:
     ```python
     tokenizer = make_word_tokenizer(symbolic_words())
     ```
     """
+    num_nodes = check_count("num_nodes", num_nodes, 1, _MOST_NODES)
     return [_symbol(node) for node in range(num_nodes)] + [
         "|",
         "?",
@@ -165,9 +176,10 @@ def _draw(
             if tries == _MOST_GRAPHS:
                 raise ValueError(
                     "`num_nodes`, `mean_parents` and the steps must allow for "
-                    f"a path of {min_steps} to {max_steps} steps. Received: "
-                    f"num_nodes={num_nodes}, mean_parents={mean_parents}, for "
-                    f"which {_MOST_GRAPHS} graphs in a row had none"
+                    f"a path of {min_steps} to {shown(max_steps)} steps. "
+                    f"Received: num_nodes={num_nodes}, "
+                    f"mean_parents={mean_parents}, for which {_MOST_GRAPHS} "
+                    "graphs in a row had none"
                 )
 
 

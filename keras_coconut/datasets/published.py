@@ -7,15 +7,21 @@ below. ProntoQA's files were never published; its generator was.
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
+import tempfile
 from collections.abc import Callable, Sequence
 
 import keras
 
+from keras_coconut.checks import check_choice, check_path, shown
 from keras_coconut.datasets.gsm8k_lines import read_gsm8k
 from keras_coconut.datasets.splits import Splits
-from keras_coconut.problems import Problem, read_problems
+from keras_coconut.files import shown_path
+from keras_coconut.problems import Problem, as_problems, read_problems
+
+_log = logging.getLogger("keras_coconut")
 
 _COCONUT = (
     "https://raw.githubusercontent.com/facebookresearch/coconut/"
@@ -113,88 +119,144 @@ def load_published(name: str, folder=None) -> Splits:
             checked. Defaults to `None`.
 
     Returns:
-        `Splits`. A question that a file repeats stays where it comes first:
-        test before validation before training.
+        `Splits`. A question that stands twice stays where it comes first: test
+        before validation before training. The log says how many were left out.
 
     Raises:
         ValueError: If the name is unknown, if the dataset has no published
             files and no folder is given, or if a file is damaged.
         FileNotFoundError: If the folder lacks a file; names it.
+        OSError: If a file cannot be downloaded.
 
     Example:
     ```python
     splits = load_published("prosqa", folder="data")
     ```
     """
-    if name not in PUBLISHED:
-        raise ValueError(
-            f"`name` must be one of {sorted(PUBLISHED)}. Received: "
-            f"name={name!r}"
-        )
-    seen, found = set(), {}
+    check_choice("name", name, sorted(PUBLISHED))
+    seen, chosen, repeated = set(), {}, 0
     for split in ("test", "validation", "train"):
-        found[split] = []
+        chosen[split] = []
         for problem in read_split(name, split, folder):
-            if problem.question not in seen:
-                found[split].append(problem)
-        seen.update(problem.question for problem in found[split])
-    return Splits(**found)
+            if problem.question in seen:
+                repeated += 1
+            else:
+                seen.add(problem.question)
+                chosen[split].append(problem)
+    if repeated:
+        _log.warning(
+            "left out %d problems of %s whose question stands in the files "
+            "twice",
+            repeated,
+            name,
+        )
+    return Splits(**chosen)
 
 
 def read_split(name: str, split: str, folder=None) -> list[Problem]:
-    """Reads one split, every problem of it; see `load_published`."""
-    dataset = PUBLISHED[name]
+    """Reads one split, every problem of it.
+
+    Args:
+        name: `"prosqa"`, `"prontoqa"` or `"gsm8k_aug"`.
+        split: `"train"`, `"validation"` or `"test"`.
+        folder: string or path-like; see `load_published`. Defaults to `None`.
+
+    Raises:
+        ValueError: If a name is unknown, if the dataset has no published files
+            and no folder is given, or if the file is damaged.
+        OSError: If the folder lacks the file, or if it cannot be downloaded.
+
+    Example:
+    ```python
+    problems = read_split("prosqa", "test", folder="data")
+    ```
+    """
+    dataset = PUBLISHED[check_choice("name", name, sorted(PUBLISHED))]
+    split = check_choice("split", split, ("train", "validation", "test"))
     file = getattr(dataset, split)
-    if folder is not None:
-        path = pathlib.Path(folder) / file.name
-        if not path.exists():
-            raise FileNotFoundError(
-                f"`folder` must hold the file {file.name!r}, the split "
-                f"{split!r} of {name!r}. Received: folder={os.fspath(folder)!r}"
-            )
-        return dataset.read(path)
-    return _download(name, split, dataset, file)
+    if folder is None:
+        return _read_download(name, dataset, file)
+    folder = check_path("folder", folder)
+    path = pathlib.Path(folder, file.name)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"`folder` must hold the file {file.name!r}, the split "
+            f"{split!r} of {name!r}. Received: folder={shown_path(folder)!r}"
+        )
+    return dataset.read(path)
 
 
-def _download(name, split, dataset, file):
+def _read_download(name, dataset, file) -> list[Problem]:
     if file.url is None:
         raise ValueError(
             f"`folder` must be given for {name!r}, whose files were not "
             f"published: it must hold {file.name!r}. Received: folder=None"
         )
-    home = pathlib.Path(
-        os.environ.get("KERAS_HOME", pathlib.Path.home() / ".keras")
-    )
-    folder = pathlib.Path("keras_coconut", name)
-    # Where it is missing, Keras would take a folder that all users share.
-    home.mkdir(parents=True, exist_ok=True)
+    home = os.environ.get("KERAS_HOME", pathlib.Path.home() / ".keras")
+    path = pathlib.Path(home, "keras_coconut", name, file.name)
+    if not path.exists() or file.sha256 not in (None, _sha256(path)):
+        _download(file, path)
     try:
-        path = keras.utils.get_file(
-            file.name,
-            file.url,
-            file_hash=file.sha256,
-            hash_algorithm="sha256",
-            cache_dir=str(home),
-            cache_subdir=str(folder),
-        )
         problems = dataset.read(path)
-        if file.json_sha256 not in (None, hash_as_json(problems)):
-            raise ValueError(
-                f"{file.url} must be the published file. Received problems of "
-                f"another hash, {hash_as_json(problems)} and not "
-                f"{file.json_sha256}"
-            )
-    except Exception:
-        # Keras leaves a file of another hash where it is.
-        (home / folder / file.name).unlink(missing_ok=True)
-        raise
+    except ValueError as error:
+        # Nobody but the user can say whether the file is to blame.
+        raise ValueError(
+            f"{error}. If you delete the file, it is downloaded again."
+        ) from error
+    if file.json_sha256 not in (None, hash_as_json(problems)):
+        path.unlink()
+        raise _wrong_hash(file, hash_as_json(problems), file.json_sha256)
     return problems
+
+
+def _download(file, path: pathlib.Path) -> None:
+    """Downloads a file, which appears once it is whole and its hash is right.
+
+    In a folder of its own, so that two downloads at a time do not mix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        try:
+            keras.utils.get_file(
+                file.name, file.url, cache_dir=folder, cache_subdir="."
+            )
+        except Exception as error:
+            # Keras raises plain exceptions, of every kind of failure.
+            raise OSError(
+                f"{file.url} could not be downloaded. `folder` reads local "
+                f"files instead. Received: {shown(str(error))}"
+            ) from error
+        whole = pathlib.Path(folder, file.name)
+        found = _sha256(whole)
+        if file.sha256 not in (None, found):
+            raise _wrong_hash(file, found, file.sha256)
+        os.replace(whole, path)
+
+
+def _sha256(path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _wrong_hash(file, received, expected) -> ValueError:
+    return ValueError(
+        f"{file.url} must be the published file, with the hash {expected}. "
+        f"Received another one, with the hash {received}"
+    )
 
 
 def hash_as_json(problems: Sequence[Problem]) -> str:
     """Returns the hash of the JSON that the authors' script would write.
 
     Which writes a chain without steps as one empty step.
+
+    Args:
+        problems: sequence of `Problem`s, at least one.
+
+    Example:
+    ```python
+    hash_as_json(problems)
+    ```
     """
     entries = [
         {
@@ -202,7 +264,7 @@ def hash_as_json(problems: Sequence[Problem]) -> str:
             "answer": problem.answer,
             "steps": list(problem.steps) or [""],
         }
-        for problem in problems
+        for problem in as_problems("problems", problems)
     ]
     text = json.dumps(entries, indent=2, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

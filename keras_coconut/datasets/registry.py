@@ -1,7 +1,9 @@
 """The datasets by name."""
 
+import inspect
 from collections.abc import Callable
 
+from keras_coconut.checks import check_choice, shown
 from keras_coconut.datasets import published
 from keras_coconut.datasets.arithmetic import load_arithmetic
 from keras_coconut.datasets.prontoqa import load_prontoqa
@@ -37,7 +39,8 @@ def load_dataset(name: str, folder=None, **kwargs) -> Splits:
         `Splits`.
 
     Raises:
-        ValueError: If the name is unknown; lists the known ones.
+        ValueError: If the name or an argument is unknown (lists the known
+            ones), or if an argument is not what it should be.
 
     Example:
     ```python
@@ -46,15 +49,26 @@ def load_dataset(name: str, folder=None, **kwargs) -> Splits:
     ```
     """
     known = sorted({*DATASETS, *published.PUBLISHED})
-    if name not in known:
-        raise ValueError(
-            f"`name` must be one of {known}. Received: name={name!r}"
-        )
+    name = check_choice("name", name, known)
     if folder is None and name in DATASETS:
+        accepted = _arguments(name)
+        unknown = [key for key in kwargs if key not in accepted]
+        if unknown:
+            raise ValueError(
+                f"{name!r} is made with the arguments {accepted}. Received: "
+                f"{shown(unknown)}"
+            )
         return DATASETS[name](**kwargs)
     if kwargs:
         raise ValueError(
             f"{name!r} is read as it was published and takes no further "
-            f"arguments. Received: {sorted(kwargs)}"
+            f"arguments. Received: {shown(sorted(kwargs))}"
         )
     return published.load_published(name, folder)
+
+
+def _arguments(name: str) -> list[str]:
+    if name == "prosqa_symbolic":
+        names = inspect.signature(load_prosqa).parameters
+        return [key for key in names if key != "symbolic"]
+    return list(inspect.signature(DATASETS[name]).parameters)

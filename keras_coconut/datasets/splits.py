@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import keras
 
-from keras_coconut.checks import check_count
-from keras_coconut.problems import Problem, content_hash
+from keras_coconut.checks import check_count, check_verbose, refuse, shown
+from keras_coconut.problems import Problem, as_problems, content_hash
 
 # Draws in a row that only repeat what is there, before giving up.
 _MOST_REPEATS = 1_000
@@ -18,11 +18,12 @@ class Splits:
     """The three splits of a dataset.
 
     Args:
-        train, validation, test: sequences of `Problem`s; `validation` and
-            `test` may be empty.
+        train, validation, test: iterables of `Problem`s, or of mappings with
+            the keys `question`, `steps` and `answer`. Each may be empty.
 
     Raises:
-        ValueError: If a question stands in two splits, or twice in one.
+        ValueError: If a question stands in two splits or twice in one, or if a
+            split holds something else than problems.
 
     Example:
     ```python
@@ -39,13 +40,16 @@ class Splits:
     def __post_init__(self):
         where = {}
         for name, problems in self.items():
-            object.__setattr__(self, name, tuple(problems))
-            for problem in problems:
-                other = where.setdefault(problem.question, name)
-                if other != name:
+            problems = tuple(as_problems(name, problems, empty=True))
+            object.__setattr__(self, name, problems)
+            for index, problem in enumerate(problems):
+                place = f"{name}[{index}]"
+                other = where.setdefault(problem.question, place)
+                if other != place:
                     raise ValueError(
-                        "no question may stand in two splits. Received one in "
-                        f"{other!r} and {name!r}: {problem.question[:80]!r}"
+                        "no question may stand in two splits or twice in one. "
+                        f"Received one in `{other}` and `{place}`: "
+                        f"{shown(problem.question)}"
                     )
 
     def items(self):
@@ -80,23 +84,30 @@ def draw_splits(
 
     Raises:
         ValueError: If a size is negative or not whole, or if the generator
-            repeats itself before there are enough problems.
+            repeats itself or ends before there are enough problems.
     """
-    sizes = {"train": train, "validation": validation, "test": test}
-    for name, size in sizes.items():
-        check_count(name, size)
+    sizes = check_sizes(train, validation, test)
+    verbose = check_verbose(verbose)
+    if not isinstance(draws, Iterator):
+        raise refuse("draws", "an iterator of `Problem`s", draws)
     needed = sum(sizes.values())
     distinct, repeats = {}, 0
     progress = keras.utils.Progbar(needed, verbose=verbose, unit_name="problem")
     while len(distinct) < needed:
-        problem = next(draws)
+        problem = next(draws, None)
+        if not isinstance(problem, Problem):
+            raise ValueError(
+                f"`draws` must give {shown(needed)} distinct problems. "
+                f"Received {shown(problem)} after {len(distinct)} of them"
+            )
         if problem.question in distinct:
             repeats += 1
             if repeats == _MOST_REPEATS:
                 raise ValueError(
                     f"`train`, `validation` and `test` must be fewer than the "
                     "distinct problems that these arguments give. Received: "
-                    f"{sizes}, {needed} together, after {len(distinct)} of "
+                    f"{shown(sizes)}, {shown(needed)} together, after "
+                    f"{len(distinct)} of "
                     f"which {_MOST_REPEATS} draws in a row were repeats"
                 )
             continue
@@ -104,20 +115,29 @@ def draw_splits(
         distinct[problem.question] = problem
         if len(distinct) % 100 == 0 or len(distinct) == needed:
             progress.update(len(distinct))
-    return _cut(list(distinct.values()), validation, test)
+    return _cut(list(distinct.values()), sizes)
 
 
 def take_splits(
     make: Callable[[int], list[Problem]], train: int, validation: int, test: int
 ) -> Splits:
     """Cuts a list of distinct problems, which `make` returns for a number."""
+    sizes = check_sizes(train, validation, test)
+    return _cut(make(sum(sizes.values())), sizes)
+
+
+def check_sizes(train, validation, test) -> dict[str, int]:
+    """Returns the sizes of the splits by name.
+
+    Raises:
+        ValueError: If one is negative or not whole; names it.
+    """
     sizes = {"train": train, "validation": validation, "test": test}
-    for name, size in sizes.items():
-        check_count(name, size)
-    return _cut(make(sum(sizes.values())), validation, test)
+    return {name: check_count(name, size) for name, size in sizes.items()}
 
 
-def _cut(problems, validation, test) -> Splits:
+def _cut(problems, sizes) -> Splits:
+    validation, test = sizes["validation"], sizes["test"]
     return Splits(
         test=problems[:test],
         validation=problems[test : test + validation],

@@ -82,6 +82,16 @@ if AVAILABLE:
             problems = published.read_split(self.DATASET, split, folder)
             for index, problem in enumerate(problems):
                 entry = problem.to_dict()
+                missing = [
+                    key for key in self.info.features if key not in entry
+                ]
+                if missing:
+                    raise ValueError(
+                        f"the split {split!r} of {self.DATASET!r}, entry "
+                        f"{index + 1}: expected the keys "
+                        f"{list(self.info.features)}. Received none of "
+                        f"{missing}"
+                    )
                 yield index, {key: entry[key] for key in self.info.features}
 
     def graph_features() -> dict:

@@ -95,3 +95,28 @@ def test_other_numbers_of_hops():
         load_prontoqa(num_hops=7)
     with pytest.raises(ValueError, match="num_hops.*0"):
         load_prontoqa(num_hops=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(train=-1), "train.*-1"),
+        (dict(validation="3"), "validation.*'3'"),
+        (dict(test=None), "test.*None"),
+        (dict(seed=None), "seed.*None"),
+        (dict(seed=-1), "seed.*-1"),
+        (dict(num_hops=2.5), "num_hops.*2.5"),
+        (dict(num_hops=10**5000), "num_hops.*bits"),
+        (dict(verbose="yes"), "verbose.*'yes'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        load_prontoqa(**{"train": 1, "validation": 1, "test": 1, **arguments})
+    assert len(str(error.value)) < 500
+
+
+def test_numbers_of_numpy_are_numbers():
+    one = np.int64(1)
+    of_numpy = load_prontoqa(one, one, one, seed=one, num_hops=np.uint8(2))
+    assert of_numpy == load_prontoqa(1, 1, 1, seed=1, num_hops=2)

@@ -6,6 +6,7 @@ problems).
 """
 
 import itertools
+import math
 import re
 
 import numpy as np
@@ -136,11 +137,24 @@ def test_symbols_are_one_token_each():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(min_steps=0), "min_steps.*at least 1.*0"),
+        (dict(min_steps=0), "min_steps.*from 1 to.*0"),
         (dict(min_steps=4, max_steps=3), "max_steps.*at least 4.*3"),
-        (dict(num_nodes=5), "num_nodes.*at least 6.*5"),
+        (dict(num_nodes=5), "num_nodes.*from 6 to.*5"),
         (dict(num_nodes=41), "at most 40.*symbolic.*41"),
         (dict(mean_parents=0.0), "above 0"),
+        (dict(mean_parents="2"), "mean_parents.*'2'"),
+        (dict(mean_parents=math.nan), "mean_parents.*nan"),
+        (dict(mean_parents=1e300), "mean_parents.*at most"),
+        (dict(num_nodes=10**9), "num_nodes.*10000"),
+        (dict(num_nodes=None), "num_nodes.*None"),
+        (dict(min_steps=10**5000), "min_steps.*bits"),
+        (dict(max_steps="6"), "max_steps.*'6'"),
+        (dict(symbolic=1), "symbolic.*`True` or `False`.*1"),
+        (dict(seed=None), "seed.*None"),
+        (dict(seed=-1), "seed.*-1"),
+        (dict(verbose="yes"), "verbose.*'yes'"),
+        (dict(test=1.5), "test.*1.5"),
+        (dict(validation=None), "validation.*None"),
         (dict(train=-1), "train.*-1"),
         (
             dict(num_nodes=8, min_steps=5, max_steps=6, mean_parents=0.1),
@@ -149,5 +163,37 @@ def test_symbols_are_one_token_each():
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         load_prosqa(**{"train": 5, "validation": 0, "test": 0, **arguments})
+    assert len(str(error.value)) < 500
+
+
+def test_numbers_and_flags_of_numpy():
+    assert load_prosqa(
+        np.int64(3),
+        np.uint8(1),
+        np.int32(0),
+        seed=np.int64(2),
+        num_nodes=np.int64(20),
+        min_steps=np.int8(2),
+        max_steps=np.int8(4),
+        mean_parents=np.float64(1.5),
+        symbolic=np.True_,
+        verbose=np.int64(0),
+    ) == load_prosqa(
+        3,
+        1,
+        0,
+        seed=2,
+        num_nodes=20,
+        min_steps=2,
+        max_steps=4,
+        mean_parents=1.5,
+        symbolic=True,
+    )
+
+
+@pytest.mark.parametrize("num_nodes", [0, 10**9, None, "40", 2.5])
+def test_bad_numbers_of_symbols(num_nodes):
+    with pytest.raises(ValueError, match="`num_nodes` must be a whole number"):
+        symbolic_words(num_nodes)
