@@ -82,6 +82,26 @@ def rematerialized(function, *args):
     return tree.pack_sequence_as(structures["outputs"], flat)
 
 
+def has_values(tensor) -> bool:
+    """Whether a tensor's numbers can be looked at, and not its shape alone."""
+    if isinstance(tensor, keras.KerasTensor):
+        return False
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return not isinstance(tensor, jax.core.Tracer)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.is_symbolic_tensor(tensor)
+    import torch
+
+    if torch.compiler.is_compiling():
+        return False
+    return not (torch.is_tensor(tensor) and tensor.is_meta)
+
+
 def tables_are_best_plain() -> bool:
     """Whether `take_rows` and `multiply_by_rows` beat a layer of Keras.
 

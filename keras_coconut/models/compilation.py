@@ -1,9 +1,11 @@
-"""What compiling leaves on JAX: programs to keep, memory to give back."""
+"""Compiling: what it leaves on JAX, and a word while it takes its time."""
 
+import contextlib
 import ctypes
 import functools
 import os
 import sys
+import threading
 
 import keras
 
@@ -59,3 +61,36 @@ def _trim():
     if sys.platform != "linux":
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+# Seconds after which a user wonders whether anything happens.
+_WORTH_SAYING = 5.0
+
+
+@contextlib.contextmanager
+def announced(what: str, new: bool = True):
+    """Says on stderr that something compiles, if that takes a while.
+
+    Args:
+        what: string, what is compiled.
+        new: bool. Whether it is compiled at all. Defaults to `True`.
+    """
+    if not new:
+        yield
+        return
+    timer = threading.Timer(_WORTH_SAYING, _say, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say(what):
+    print(
+        f"keras_coconut: compiling {what}. Each set of shapes is compiled once "
+        "and then reused.",
+        file=sys.stderr,
+        flush=True,
+    )

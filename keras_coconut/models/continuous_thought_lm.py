@@ -1,18 +1,29 @@
 """The Coconut task model: a GPT-2 that reasons in continuous thoughts."""
 
+import threading
+from typing import get_args
+
 import keras
 import keras_hub
 from keras import ops
 
-from keras_coconut.checks import check_count
+from keras_coconut.checks import check_count, check_flag, check_instance
 from keras_coconut.curriculum import ThoughtKind, check_thought_kind
-from keras_coconut.models import embeddings, generation, spans
+from keras_coconut.models import (
+    autodiff,
+    embeddings,
+    generation,
+    spans,
+    varying_batches,
+)
+from keras_coconut.models.cloning import clonable, clone_parts
 from keras_coconut.models.passes import (
     make_passes,
     positions_within,
     read_and_think,
 )
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.models.presets import check_preset, naming
 from keras_coconut.models.questions import check_not_told
 from keras_coconut.models.span_trainer import SpanTrainer
 from keras_coconut.models.thought_reader import read_thoughts
@@ -21,6 +32,8 @@ from keras_coconut.models.thought_tokens import (
     check_backbone,
     has_thought_tokens,
 )
+
+_KINDS: tuple[ThoughtKind, ...] = get_args(ThoughtKind)
 
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
@@ -102,6 +115,7 @@ class ContinuousThoughtLM(SpanTrainer):
 
     preprocessor_cls = ContinuousThoughtPreprocessor
 
+    @clonable
     def __init__(
         self,
         backbone,
@@ -116,7 +130,16 @@ class ContinuousThoughtLM(SpanTrainer):
         check_thought_kind(thought_kind)
         if num_thoughts is not None:
             check_count("num_thoughts", num_thoughts)
+        rematerialize = check_flag("rematerialize", rematerialize)
+        if markers is not None:
+            markers = check_flag("markers", markers)
         if preprocessor is not None:
+            check_instance(
+                "preprocessor",
+                preprocessor,
+                self.preprocessor_cls,
+                "a `keras_coconut.ContinuousThoughtPreprocessor`",
+            )
             preprocessor.fit_to(backbone)
             if markers not in (None, preprocessor.markers):
                 raise ValueError(
@@ -148,10 +171,22 @@ class ContinuousThoughtLM(SpanTrainer):
         )
 
         # === Config ===
-        self.num_thoughts = num_thoughts
-        self.thought_kind = thought_kind
         self.rematerialize = rematerialize
         self.markers = True if markers is None else markers
+        # How it thinks, beside the weights that were trained to think so: what
+        # puts weights back puts this back too.
+        self._thinking = self.add_weight(
+            name="thinking",
+            shape=(2,),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+        )
+        self.num_thoughts = num_thoughts
+        self.thought_kind = thought_kind
+        # Of `generate` and `think`, from however many threads: what Keras
+        # makes and keeps for a call is made and kept by one of them.
+        self.one_at_a_time = threading.RLock()
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
@@ -163,14 +198,15 @@ class ContinuousThoughtLM(SpanTrainer):
         output for old tokens stays the same.
 
         Args:
-            preset: string. A built-in preset name, a `kaggle://` or `hf://`
-                handle, or a local folder.
+            preset: string or path-like. A built-in preset name, a `kaggle://`
+                or `hf://` handle, or a local folder.
             load_weights: bool. Whether to load the weights. Defaults to
                 `True`.
             **kwargs: Passed to the constructor; `dtype` to the backbone.
 
         Raises:
-            ValueError: If the preset's backbone is not a GPT-2.
+            ValueError: If the preset's backbone is not a GPT-2, or if a file of
+                a local preset is damaged; names the file.
 
         Example:
         ```python
@@ -179,26 +215,66 @@ class ContinuousThoughtLM(SpanTrainer):
         )
         ```
         """
-        tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
-        if isinstance(
-            tokenizer, keras_hub.tokenizers.GPT2Tokenizer
-        ) and has_thought_tokens(tokenizer):
-            return super().from_preset(preset, load_weights, **kwargs)
+        preset = check_preset(preset)
+        load_weights = check_flag("load_weights", load_weights)
+        with naming(preset):
+            tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
+            if isinstance(
+                tokenizer, keras_hub.tokenizers.GPT2Tokenizer
+            ) and has_thought_tokens(tokenizer):
+                return super().from_preset(preset, load_weights, **kwargs)
         backbone_kwargs = {}
         if "dtype" in kwargs:
             backbone_kwargs["dtype"] = kwargs.pop("dtype")
-        backbone = keras_hub.models.Backbone.from_preset(
-            preset, load_weights=load_weights, **backbone_kwargs
-        )
+        with naming(preset):
+            backbone = keras_hub.models.Backbone.from_preset(
+                preset, load_weights=load_weights, **backbone_kwargs
+            )
         check_backbone(backbone)
         tokenizer, backbone = add_thought_tokens(tokenizer, backbone)
         kwargs.setdefault("preprocessor", cls.preprocessor_cls(tokenizer))
         return cls(backbone=backbone, **kwargs)
 
+    @property
+    def num_thoughts(self) -> int | None:
+        """How often the model thinks when it is not told.
+
+        It stands among the weights, so that a checkpoint, `EarlyStopping` and
+        the like put back the weights and what they were trained to do.
+        """
+        count = self._read_thinking()[0]
+        return None if count < 0 else count
+
+    @num_thoughts.setter
+    def num_thoughts(self, num_thoughts):
+        if num_thoughts is None:
+            num_thoughts = -1
+        else:
+            num_thoughts = check_count("num_thoughts", num_thoughts)
+        kind = self._read_thinking()[1]
+        self._thinking.assign([num_thoughts, kind])
+
+    @property
+    def thought_kind(self) -> ThoughtKind:
+        """`"continuous"` or `"pause"`; kept like `num_thoughts`."""
+        return _KINDS[self._read_thinking()[1]]
+
+    @thought_kind.setter
+    def thought_kind(self, kind):
+        check_thought_kind(kind)
+        count = self._read_thinking()[0]
+        self._thinking.assign([count, _KINDS.index(kind)])
+
+    def _read_thinking(self):
+        if keras.config.backend() == "jax":
+            # Between the batches of `fit` the variables are empty there.
+            self.jax_state_sync()
+        return ops.convert_to_numpy(self._thinking).tolist()
+
     # === The latent loop ===
 
     def call(self, inputs, training=None):
-        spans.check_keys(inputs)
+        self._check_call(inputs, spans.KEYS)
         x = self._read(inputs, spans.KEYS)
         response_ids, mask = x["response_ids"], x["response_mask"]
         if not self.markers:
@@ -257,13 +333,23 @@ class ContinuousThoughtLM(SpanTrainer):
         if not isinstance(questions, dict):
             return read_thoughts(self, questions, num_thoughts, batch_size)
         check_not_told(num_thoughts)
-        spans.check_keys(questions, spans.QUESTION_KEYS)
+        self._check_call(questions, spans.QUESTION_KEYS)
         x = self._read(questions, spans.QUESTION_KEYS)
         question = embeddings.embed_tokens(self.backbone, x["question_ids"])
         passes = make_passes(self.backbone, training=False)
         thoughts, *_ = read_and_think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
+
+    def _check_call(self, inputs, keys):
+        """Looks at what can be seen now: values, or shapes under a tracer."""
+        spans.check_keys(inputs, keys)
+        if "thoughts" in inputs:
+            spans.check_thoughts(inputs, self.backbone.hidden_dim)
+        if not varying_batches.looked_at() and all(
+            autodiff.has_values(inputs[key]) for key in keys
+        ):
+            self.check_data({key: inputs[key] for key in keys}, keys=keys)
 
     def _read(self, inputs, keys):
         """Returns the tensors of a batch in the types that are computed."""
@@ -272,7 +358,6 @@ class ContinuousThoughtLM(SpanTrainer):
             for key in keys
         }
         if "thoughts" in inputs:
-            spans.check_thoughts(inputs, self.backbone.hidden_dim)
             x["thoughts"] = ops.cast(
                 ops.convert_to_tensor(inputs["thoughts"]),
                 self.backbone.compute_dtype,
@@ -361,11 +446,20 @@ class ContinuousThoughtLM(SpanTrainer):
         batch_size=32,
         verbose=0,
         thoughts=None,
+        on_response=None,
     ):
         """Returns a list of the token ids of each response.
 
         As `generate`, for a string or a list of strings. A response ends with
         its stop token, if it came to one.
+
+        Args:
+            questions: a string or a list of strings.
+            max_length, num_thoughts, stop_token_ids: see `generate`.
+            batch_size, verbose, thoughts: see `generate`.
+            on_response: function of the index of a question and the token ids
+                of its response, called as soon as that response is finished.
+                Defaults to `None`.
         """
         return generation.generate_tokens(
             self,
@@ -376,6 +470,7 @@ class ContinuousThoughtLM(SpanTrainer):
             batch_size,
             verbose,
             thoughts,
+            on_response,
         )
 
     def generate_step(self, inputs, stop_token_ids=None):
@@ -386,11 +481,31 @@ class ContinuousThoughtLM(SpanTrainer):
 
     # === Saving ===
 
-    def get_config(self):
+    def load_own_variables(self, store):
+        # Weights of an earlier version say nothing of how the model thinks.
+        if store.keys():
+            super().load_own_variables(store)
+
+    def thinking_config(self):
+        """Returns the arguments of the constructor that are the task's own."""
         return {
-            **super().get_config(),
             "num_thoughts": self.num_thoughts,
             "thought_kind": self.thought_kind,
             "rematerialize": self.rematerialize,
             "markers": self.markers,
         }
+
+    def get_config(self):
+        return {**super().get_config(), **self.thinking_config()}
+
+    # === The functional graph, which is not what the model computes ===
+
+    def compute_output_spec(self, inputs, training=None):
+        spans.check_keys(inputs)
+        shape = (*inputs["response_ids"].shape, self.backbone.vocabulary_size)
+        return keras.KerasTensor(shape, dtype=self.backbone.compute_dtype)
+
+    def _run_through_graph(self, inputs, operation_fn=None, call_fn=None):
+        if operation_fn is None:  # While the graph is made.
+            return super()._run_through_graph(inputs, call_fn=call_fn)
+        return clone_parts(self, operation_fn, call_fn)

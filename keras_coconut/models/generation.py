@@ -5,8 +5,8 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_coconut.checks import check_count
-from keras_coconut.models import decoder, embeddings, spans
+from keras_coconut.checks import check_count, check_verbose, refuse
+from keras_coconut.models import compilation, decoder, embeddings, spans
 from keras_coconut.models.passes import make_passes, read_and_think
 from keras_coconut.models.questions import (
     check_not_told,
@@ -17,6 +17,13 @@ from keras_coconut.models.questions import (
 
 # Generated when no `max_length` is given, room permitting.
 _DEFAULT_MAX_LENGTH = 128
+# Samplers that follow several beams, or compare with all that was written.
+_IN_ONE_GO = (
+    keras_hub.samplers.BeamSampler,
+    keras_hub.samplers.ContrastiveSampler,
+)
+# A program is compiled for each room: few rooms, few programs.
+_ROOM_STEP = 32
 # Tokens of the first round, and how many times more each further round has.
 _FIRST_ROOM = 64
 _MORE_ROOM = 4
@@ -31,9 +38,12 @@ def generate_tokens(
     batch_size,
     verbose,
     thoughts,
+    on_response=None,
 ) -> list[list[int]]:
     """Answers strings; see `ContinuousThoughtLM.generate_tokens`."""
-    check_count("batch_size", batch_size, least=1)
+    batch_size = check_count("batch_size", batch_size, least=1)
+    if on_response is not None and not callable(on_response):
+        raise refuse("on_response", "a function or `None`", on_response)
     texts, ids, counts = tokenize(model, questions, num_thoughts)
     if thoughts is not None:
         hidden_dim = model.backbone.hidden_dim
@@ -41,11 +51,16 @@ def generate_tokens(
     stop_token_ids = _stop_token_ids(model, stop_token_ids)
     lengths = [len(row) + count for row, count in zip(ids, counts)]
     limits = _limits(model, lengths, max_length, texts)
-    progress = keras.utils.Progbar(len(texts), verbose=verbose)
+    progress = keras.utils.Progbar(
+        len(texts), verbose=check_verbose(verbose), unit_name="question"
+    )
     responses = [[] for _ in texts]
     first = model.preprocessor.end_of_thought_id
     waiting = list(range(len(texts)))
-    for room in _rooms(model, len(texts), batch_size, limits, stop_token_ids):
+    longest = max(limits)
+    if max_length is None:
+        longest = _round_up(model, longest)
+    for room in _rooms(model, len(texts), batch_size, longest, stop_token_ids):
         rows_of_batches = plan_batches(
             [ids[row] for row in waiting],
             [counts[row] for row in waiting],
@@ -55,7 +70,7 @@ def generate_tokens(
         unfinished = []
         for chosen, x in rows_of_batches:
             rows = [waiting[index] for index in chosen]
-            model.check_data(x, spans.QUESTION_KEYS)
+            model.check_data(x, keys=spans.QUESTION_KEYS)
             begun = [[first, *responses[row]] for row in rows]
             x = add_response_room(x, begun, room)
             generated = _generate_batch(
@@ -70,6 +85,10 @@ def generate_tokens(
                 and responses[row][-1] not in (stop_token_ids or ())
             ]
             unfinished += going_on
+            if on_response is not None:
+                for row in rows:
+                    if row not in going_on:
+                        on_response(row, responses[row])
             progress.add(len(rows) - len(going_on))
         waiting = unfinished
         if not waiting:
@@ -77,7 +96,17 @@ def generate_tokens(
     return responses
 
 
-def _rooms(model, questions, batch_size, limits, stop_token_ids) -> list[int]:
+def check_fits(model, questions, num_thoughts, max_length) -> None:
+    """Raises a `ValueError` for questions that `generate` would refuse.
+
+    Nothing is generated. The arguments are those of `generate_tokens`.
+    """
+    texts, ids, counts = tokenize(model, questions, num_thoughts)
+    lengths = [len(row) + count for row, count in zip(ids, counts)]
+    _limits(model, lengths, max_length, texts)
+
+
+def _rooms(model, questions, batch_size, longest, stop_token_ids) -> list[int]:
     """Returns how many tokens the responses may take, round by round.
 
     A batch is done when its longest response is. So all responses begin in a
@@ -85,16 +114,10 @@ def _rooms(model, questions, batch_size, limits, stop_token_ids) -> list[int]:
     are: those that are finished do not wait for them. That takes a second look
     at the question, and is not worth it for a single batch.
     """
-    longest = max(limits)
-    # These follow several beams, or compare with all that was written before.
-    in_one_go = (
-        keras_hub.samplers.BeamSampler,
-        keras_hub.samplers.ContrastiveSampler,
-    )
     if (
         questions <= batch_size
         or not stop_token_ids
-        or isinstance(model.sampler, in_one_go)
+        or isinstance(model.sampler, _IN_ONE_GO)
     ):
         return [longest]
     rooms, room = [], _FIRST_ROOM
@@ -102,6 +125,17 @@ def _rooms(model, questions, batch_size, limits, stop_token_ids) -> list[int]:
         rooms.append(room)
         room *= _MORE_ROOM
     return [*rooms, longest]
+
+
+def _round_up(model, room) -> int:
+    """Returns the room that is compiled where a context leaves so much.
+
+    What is written beyond a row's limit is cut off.
+    """
+    if isinstance(model.sampler, _IN_ONE_GO):
+        # What is written behind the limit would choose what stands before it.
+        return room
+    return -(-room // _ROOM_STEP) * _ROOM_STEP
 
 
 def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
@@ -119,10 +153,13 @@ def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
             "`response_ids` must hold the end-of-thought token alone, (batch, "
             f"1). Received: shape={first.shape}"
         )
-    model.check_data(x, spans.QUESTION_KEYS)
+    model.check_data(x, keys=spans.QUESTION_KEYS)
     lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
     limits = _limits(model, lengths, max_length)
-    x = add_response_room(x, first.tolist(), max(limits))
+    room = max(limits)
+    if max_length is None:
+        room = _round_up(model, room)
+    x = add_response_room(x, first.tolist(), room)
     generated = _generate_batch(model, x, stop_token_ids, limits)
     return spans.pack_responses(
         [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
@@ -220,20 +257,55 @@ def add_response_room(x, begun, room):
 
 def _generate_batch(model, x, stop_token_ids, limits):
     """Returns the tokens of each row that has a limit, up to its end."""
-    generate = model.make_generate_function()
-    ids = spans.to_numpy(generate(x, stop_token_ids=stop_token_ids))
+    with model.one_at_a_time:
+        generate = model.make_generate_function()
+        new = _is_new_program(model, generate, x)
+        length, slots = x["question_ids"].shape[1], x["thought_mask"].shape[1]
+        what = (
+            f"generation for questions of {length} tokens, {slots} thoughts "
+            f"and {x['response_ids'].shape[1]} tokens of the response"
+        )
+        with compilation.announced(what, new):
+            generated = generate(x, stop_token_ids=stop_token_ids)
+            ids = spans.to_numpy(generated)
     return cut(ids[:, 1:], stop_token_ids, limits)
 
 
+def _is_new_program(model, generate, x) -> bool:
+    """Whether a batch is the first of its shapes, where they are compiled."""
+    if keras.config.backend() == "torch" or model.run_eagerly:
+        return False
+    of, shapes = model.__dict__.get("_generated_shapes", (None, None))
+    if of is not generate:
+        of, shapes = model.__dict__["_generated_shapes"] = (generate, set())
+    found = tuple(sorted((key, value.shape) for key, value in x.items()))
+    new = found not in shapes
+    shapes.add(found)
+    return new
+
+
 def _stop_token_ids(model, stop_token_ids):
-    if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
+    """Returns a tuple of ints, or `None` for a response that never stops."""
+    if stop_token_ids is None:
+        return None
+    expected = '"auto", `None` or a tuple of token ids'
+    if isinstance(stop_token_ids, str):
+        if stop_token_ids != "auto":
+            raise refuse("stop_token_ids", expected, stop_token_ids)
         if model.preprocessor is None:
             raise ValueError(
                 "`stop_token_ids` must be `None` or a tuple of token ids for a "
                 "model without a preprocessor. Received: 'auto'"
             )
         return (model.preprocessor.tokenizer.end_token_id,)
-    return None if stop_token_ids is None else tuple(stop_token_ids)
+    if np.ndim(stop_token_ids) != 1:
+        raise refuse("stop_token_ids", expected, stop_token_ids)
+    most = model.backbone.vocabulary_size - 1
+    ids = [
+        check_count("stop_token_ids", token, most=most)
+        for token in stop_token_ids
+    ]
+    return tuple(ids) or None
 
 
 def _limits(model, lengths, max_length, texts=None):

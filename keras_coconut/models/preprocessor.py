@@ -1,11 +1,20 @@
 """Strings to spans, and generated ids back to strings."""
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
 import keras_hub
 
+from keras_coconut.checks import (
+    check_count,
+    check_flag,
+    check_instance,
+    check_text,
+    shown,
+)
 from keras_coconut.curriculum import (
     Layout,
     ThoughtKind,
@@ -15,10 +24,11 @@ from keras_coconut.models import spans
 from keras_coconut.models.thought_tokens import (
     BEGIN_OF_THOUGHT,
     END_OF_THOUGHT,
+    MARKERS,
     THOUGHT,
     check_thought_tokens,
 )
-from keras_coconut.problems import Problem
+from keras_coconut.problems import Problem, as_problems
 
 
 class TokenizedProblem(NamedTuple):
@@ -47,6 +57,9 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
     and the answer, end of text. Each part is tokenized by itself. Everything
     here is Python and NumPy; TensorFlow is not needed.
 
+    Text is text: where a question, a step or an answer holds the characters of
+    a control token, such as `<|endoftext|>`, they are tokenized as any others.
+
     Pauses are tokens that need no thinking: they end the question's span, after
     `<bot>`, and leave no thoughts to compute.
 
@@ -65,7 +78,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
             to `True`, as published.
 
     Call arguments:
-        x: a `Problem`, or a list of them.
+        x: a `Problem`, a dictionary with its keys, or a list of them.
         hidden_steps: int, or one int for each problem. How many steps are left
             out, from the front. Defaults to `0`.
         num_thoughts: int, or one int for each problem. Defaults to `0`.
@@ -99,12 +112,21 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         markers=True,
         **kwargs,
     ):
+        check_instance(
+            "tokenizer",
+            tokenizer,
+            keras_hub.tokenizers.GPT2Tokenizer,
+            "a `keras_hub.tokenizers.GPT2Tokenizer`",
+        )
+        sequence_length = check_count(
+            "sequence_length", sequence_length, least=1
+        )
         # The published layout leaves no choice of start and end tokens.
         kwargs.pop("add_start_token", None)
         kwargs.pop("add_end_token", None)
         super().__init__(tokenizer, sequence_length=sequence_length, **kwargs)
-        self.separator = separator
-        self.markers = markers
+        self.separator = check_text("separator", separator)
+        self.markers = check_flag("markers", markers)
         # While a preset loads, the vocabulary arrives after the constructor.
         if tokenizer.vocabulary is not None:
             check_thought_tokens(tokenizer)
@@ -158,14 +180,17 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         hidden_tokens=0,
         thought_kind="continuous",
     ):
-        check_thought_kind(thought_kind)
-        problems = [x] if isinstance(x, Problem) else list(x)
-        for problem in problems:
-            if not isinstance(problem, Problem):
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
                 raise ValueError(
-                    "`x` must be a `keras_coconut.Problem` or a list of them. "
-                    f"Received: {problem!r}"
+                    f"`{name}` must be left out: it follows from the problems. "
+                    f"Received: {name}={shown(value)}"
                 )
+        check_thought_kind(thought_kind)
+        single = isinstance(x, Problem) or (
+            isinstance(x, Mapping) and isinstance(x.get("question"), str)
+        )
+        problems = as_problems("x", [x] if single else x)
         rows = len(problems)
         tokenized = self.tokenize_problems(problems)
         layouts = [
@@ -271,7 +296,8 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
     def generate_preprocess(self, x, num_thoughts=0, thought_kind="continuous"):
         """Turns question strings into the question's and thoughts' keys."""
-        questions = [x] if isinstance(x, str) else list(x)
+        check_thought_kind(thought_kind)
+        questions = spans.check_questions("x", x)
         rows = len(questions)
         counts = spans.per_row_counts("num_thoughts", num_thoughts, rows)
         return spans.pack_questions(
@@ -290,18 +316,44 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
         Returns:
             A list of strings: the steps and the answer as the model wrote
-            them, without the markers and the end of text.
+            them, without control tokens.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
         """
-        special = {
-            self.begin_of_thought_id,
-            self.end_of_thought_id,
-            self.tokenizer.end_token_id,
-        }
-        rows = [[int(i) for i in ids if int(i) not in special] for ids in x]
+        control = {self.tokenizer.token_to_id(token) for token in self._control}
+        most = max(self.tokenizer.vocabulary.values())
+        rows = [
+            [check_count(f"x[{row}]", i, most=most) for i in ids]
+            for row, ids in enumerate(x)
+        ]
+        rows = [[i for i in ids if i not in control] for ids in rows]
         return [self.tokenizer.detokenize(row) if row else "" for row in rows]
 
+    @property
+    def _control(self) -> tuple[str, ...]:
+        """The tokens that steer, and that no text of a user's may hold."""
+        return (*MARKERS, self.tokenizer.end_token)
+
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts) if texts else []
+        if not texts:
+            return []
+        control = re.compile("|".join(map(re.escape, self._control)))
+        # Where a control token stands in a text, its first character goes to
+        # one piece and the others to the next: neither is the token.
+        pieces, ends = [], []
+        for text in texts:
+            start = 0
+            for found in control.finditer(text):
+                pieces.append(text[start : found.start() + 1])
+                start = found.start() + 1
+            pieces.append(text[start:])
+            ends.append(len(pieces))
+        ids = self.tokenizer(pieces)
+        return [
+            list(itertools.chain.from_iterable(ids[start:end]))
+            for start, end in zip([0, *ends], ends)
+        ]
 
     def get_config(self):
         config = super().get_config()

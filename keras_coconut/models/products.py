@@ -8,14 +8,14 @@ from keras import ops
 
 def product(dense, x):
     """Returns `dense(x)` without its activation."""
-    activation = dense.activation
-    if activation is keras.activations.linear:
+    if dense.activation is keras.activations.linear:
         return dense(x)
-    dense.activation = keras.activations.linear
-    try:
-        return dense(x)
-    finally:
-        dense.activation = activation
+    # A layer of the same variables. The layer itself stays as it is: another
+    # thread may be calling it, and a program that is traced meanwhile would
+    # keep what it saw. `copy.copy` would save and load the layer.
+    linear = object.__new__(type(dense))
+    linear.__dict__.update(dense.__dict__, activation=keras.activations.linear)
+    return linear(x)
 
 
 def is_plain(dense) -> bool:

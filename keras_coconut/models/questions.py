@@ -13,12 +13,7 @@ def read_questions(model, questions, num_thoughts):
             "`questions` must be a dictionary of token ids for a model without "
             f"a preprocessor. Received: {type(questions).__name__}"
         )
-    texts = [questions] if isinstance(questions, str) else list(questions)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(
-            "`questions` must be a string or a list of strings, at least one. "
-            f"Received: {questions!r}"
-        )
+    texts = spans.check_questions("questions", questions)
     if num_thoughts is None:
         num_thoughts = model.num_thoughts
     if num_thoughts is None:

@@ -1,10 +1,14 @@
 """What Keras' training needs to know of a model that reads spans."""
 
+import contextlib
+from collections.abc import Mapping
+
 import keras
 import keras_hub
 import numpy as np
 from keras import ops
 
+from keras_coconut.checks import shown
 from keras_coconut.models import (
     compilation,
     spans,
@@ -67,7 +71,6 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
             sampler=sampler,
             **kwargs,
         )
-        torch_optimizer.update_in_blocks(self.optimizer)
 
     def fit(self, x=None, y=None, batch_size=None, **kwargs):
         """Trains the model; see `keras.Model.fit`.
@@ -78,21 +81,23 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                 takes and that yields such dictionaries, alone or as `(x, y)`
                 or `(x, y, sample_weight)`. Labels and loss weights that are
                 not given follow from `response_ids` and `response_mask`.
-            y: int array (B, R). Optional.
+            y: int array (B, R), the token that each position predicts; -100
+                where it predicts none. Optional.
             batch_size: int. Rows in a batch of arrays; a dataset has its own.
-            **kwargs: See `keras.Model.fit`.
+            **kwargs: See `keras.Model.fit`. `sample_weight` is a float array
+                (B, R), which is used as it is; or (B,), one factor for the loss
+                of each row.
 
         Raises:
-            ValueError: If an array cannot be read: wrong keys or shapes, ids
+            ValueError: If a batch cannot be read: wrong keys or shapes, ids
                 outside the vocabulary, masks with holes, rows that are too
-                long. For a dataset, its first batch is looked at.
+                long, labels or weights that do not fit. Arrays are looked at
+                before training, and every batch before its step. If
+                `class_weight` is given.
         """
-        self.check_data(x)
-        validation = kwargs.get("validation_data")
-        if validation is not None:
-            self.check_data(
-                validation[0] if isinstance(validation, tuple) else validation
-            )
+        _refuse_class_weight(kwargs.get("class_weight"))
+        self.check_data(x, y, kwargs.get("sample_weight"))
+        y = _labels_for_weights(x, y, kwargs.get("sample_weight"))
         if isinstance(x, varying_batches.VaryingBatches):
             if kwargs.get("steps_per_epoch") is not None:
                 raise ValueError(
@@ -100,27 +105,61 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                     "orders its own batches, and not to `fit`. Received: "
                     f"steps_per_epoch={kwargs['steps_per_epoch']}"
                 )
-            x.check_callbacks(kwargs.get("callbacks"))
-            x, kwargs["shuffle"] = varying_batches.adapt(x), False
+            kwargs["callbacks"] = x.arrange_callbacks(kwargs.get("callbacks"))
+            kwargs["shuffle"] = False
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            kwargs["validation_data"] = self._check_validation(
+                validation, kwargs.get("callbacks")
+            )
+        with contextlib.ExitStack() as stack:
+            data = stack.enter_context(varying_batches.adapted(x))
+            if validation is not None:
+                kwargs["validation_data"] = stack.enter_context(
+                    varying_batches.adapted(kwargs["validation_data"])
+                )
+            # What a callback may want to know of the run.
+            self.__dict__["_training_dataset"] = x
+            stack.callback(self.__dict__.pop, "_training_dataset", None)
+            # Past KerasHub's `fit`, which refuses datasets of one's own.
+            return keras.Model.fit(self, data, y, batch_size, **kwargs)
+
+    def _check_validation(self, validation, callbacks):
+        """Returns validation data with the labels that its weights need."""
         if isinstance(validation, varying_batches.VaryingBatches):
-            kwargs["validation_data"] = varying_batches.adapt(validation)
-        # Past KerasHub's `fit`, which refuses datasets of one's own.
-        return keras.Model.fit(self, x, y, batch_size, **kwargs)
+            validation.arrange_callbacks(callbacks, validation=True)
+        if not isinstance(validation, tuple | list):
+            self.check_data(validation)
+            return validation
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(validation)
+        self.check_data(x, y, weights)
+        return keras.utils.pack_x_y_sample_weight(
+            x, _labels_for_weights(x, y, weights), weights
+        )
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Returns the loss and metrics; takes what `fit` takes."""
-        if not kwargs.get("_use_cached_eval_dataset", False):
-            self.check_data(x)
-            if isinstance(x, varying_batches.VaryingBatches):
-                x = varying_batches.adapt(x)
-        return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
+        if kwargs.get("_use_cached_eval_dataset", False):
+            # Within `fit`, which has looked at the data.
+            return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
+        weights = kwargs.get("sample_weight")
+        self.check_data(x, y, weights)
+        y = _labels_for_weights(x, y, weights)
+        with varying_batches.adapted(x) as x:
+            return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits as a NumPy array; takes what `fit` takes."""
         self.check_data(x)
-        if isinstance(x, varying_batches.VaryingBatches):
-            x = varying_batches.adapt(x)
-        return keras.Model.predict(self, x, batch_size, **kwargs)
+        with varying_batches.adapted(x) as x:
+            return keras.Model.predict(self, x, batch_size, **kwargs)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, **kwargs
+    ):
+        """Takes one step; takes what `fit` takes, as one batch."""
+        _refuse_class_weight(class_weight)
+        return super().train_on_batch(x, y, sample_weight, **kwargs)
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
         # `CurriculumDataset` preprocesses; batches arrive as they should be.
@@ -129,58 +168,87 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        y, sample_weight = _labels(x, y, sample_weight)
+        y, sample_weight = spans.complete_targets(x, y, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y, sample_weight = _labels(x, y, sample_weight)
+        y, sample_weight = spans.complete_targets(x, y, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def train_step(self, *args):
-        if keras.config.backend() == "torch":
-            # Keras forgets the last step's gradients after its pass forward;
-            # before it they are not in the way of what that keeps.
-            self.zero_grad()
-        return super().train_step(*args)
+        if keras.config.backend() != "torch":
+            return super().train_step(*args)
+        # Keras forgets the last step's gradients after its pass forward;
+        # before it they are not in the way of what that keeps.
+        self.zero_grad()
+        optimizer = self.optimizer
+        self.optimizer = torch_optimizer.in_blocks(optimizer)
+        try:
+            return super().train_step(*args)
+        finally:
+            self.optimizer = optimizer
 
     def make_train_function(self, force=False):
         if not self.optimizer.built:
             # TensorFlow would trace a step that makes variables twice.
             self.optimizer.build(self.trainable_variables)
         make = super().make_train_function
-        varying_batches.make_step(self, "train_function", make, force)
+        varying_batches.make_step(
+            self, "train_function", make, force, self._check_batch
+        )
 
     def make_test_function(self, force=False):
         make = super().make_test_function
-        varying_batches.make_step(self, "test_function", make, force)
+        varying_batches.make_step(
+            self, "test_function", make, force, self._check_batch
+        )
 
     def make_predict_function(self, force=False):
         make = super().make_predict_function
-        varying_batches.make_step(self, "predict_function", make, force)
+        varying_batches.make_step(
+            self, "predict_function", make, force, self._check_batch
+        )
         return self.predict_function
 
-    def check_data(self, x, keys=spans.KEYS):
+    def check_data(self, x, y=None, sample_weight=None, keys=spans.KEYS):
         """Raises a `ValueError` for data that the model cannot read.
 
         Args:
             x: what `fit` takes. All of an array is looked at, the first batch
                 of a dataset, and nothing of an iterator, which would lose it.
+            y, sample_weight: labels and weights beside arrays. Optional.
             keys: the keys of the call contract that it must have.
         """
         if isinstance(x, keras.utils.PyDataset):
-            x = x[0]
-        elif hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):
-            x = next(x.as_numpy_iterator(), None)
-        elif not isinstance(x, (dict, tuple, list, np.ndarray)):
-            if not ops.is_tensor(x):
-                return
+            return self._check_batch(x[0], keys)
+        if hasattr(x, "element_spec") and hasattr(x, "as_numpy_iterator"):
+            first = next(x.as_numpy_iterator(), None)
+            if first is None:
+                raise ValueError(
+                    "`x` must hold at least one batch. Received: a "
+                    "`tf.data.Dataset` without any"
+                )
+            return self._check_batch(first, keys)
+        if isinstance(x, dict | tuple | list | np.ndarray) or ops.is_tensor(x):
+            if isinstance(x, tuple | list):
+                raise ValueError(
+                    f"`x` must be a dictionary with the keys {list(keys)}, or "
+                    f"a dataset of them. Received: {type(x).__name__}"
+                )
+            return self._check_batch((x, y, sample_weight), keys)
+
+    def _check_batch(self, batch, keys=spans.KEYS):
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         spans.check_values(
-            x[0] if isinstance(x, tuple) else x,
+            x,
             self.backbone.vocabulary_size,
             # The place of `<eot>` takes no position without markers.
             self.backbone.max_sequence_length + (not self.markers),
             keys,
         )
+        if "thoughts" in x:
+            spans.check_thoughts(x, self.backbone.hidden_dim)
+        spans.check_targets(x, y, weights, self.backbone.vocabulary_size)
 
     # === Saving ===
 
@@ -199,9 +267,17 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         self.optimizer.build(self.trainable_variables)
 
 
-def _labels(x, y, sample_weight):
-    """Returns labels and weights: those given, else those of the batch."""
-    if y is not None:
-        return y, sample_weight
-    labels, weights = spans.targets(x)
-    return labels, weights if sample_weight is None else sample_weight
+def _labels_for_weights(x, y, sample_weight):
+    """Returns labels of arrays where Keras needs them to keep weights."""
+    if y is None and sample_weight is not None and isinstance(x, Mapping):
+        y, _ = spans.targets({k: spans.to_numpy(x[k]) for k in spans.KEYS})
+    return y
+
+
+def _refuse_class_weight(class_weight) -> None:
+    if class_weight is not None:
+        raise ValueError(
+            "`class_weight` must be left out: the classes are tokens. Give "
+            "`sample_weight`, one factor for each row or for each position. "
+            f"Received: class_weight={shown(class_weight)}"
+        )

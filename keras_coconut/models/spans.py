@@ -12,8 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from keras import ops
 
+from keras_coconut.checks import check_count, check_text, refuse, shown
+
 QUESTION_KEYS = ("question_ids", "question_mask", "thought_mask")
 KEYS = (*QUESTION_KEYS, "response_ids", "response_mask")
+# The label where no loss is taken, as in the published code.
+_NO_LABEL = -100
 
 
 def pack_questions(
@@ -90,6 +94,72 @@ def targets(x):
     return labels, weights * ops.cast(last, "float32")
 
 
+def complete_targets(x, y, sample_weight):
+    """Returns labels (B, R) and loss weights (B, R), given or of the batch.
+
+    Args:
+        x: the batch.
+        y: int tensor (B, R), -100 where no loss is taken; or `None`.
+        sample_weight: float tensor (B, R); or (B,) or (B, 1), a factor for
+            each row of the batch's own weights; or `None`.
+    """
+    labels, weights = targets(x)
+    if sample_weight is not None:
+        rank = len(sample_weight.shape)
+        if rank == 1:
+            sample_weight = ops.expand_dims(sample_weight, 1)
+        sample_weight = ops.cast(sample_weight, "float32")
+        by_row = rank == 1 or sample_weight.shape[1] == 1
+        weights = weights * sample_weight if by_row else sample_weight
+    if y is not None:
+        known = ops.not_equal(y, _NO_LABEL)
+        labels = ops.where(known, y, 0)
+        weights = weights * ops.cast(known, "float32")
+    return labels, weights
+
+
+def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
+    """Raises a `ValueError` for labels or weights that do not fit a batch."""
+    if y is None and sample_weight is None:
+        return
+    shape = _shape(x["response_ids"])
+    if y is not None:
+        y = to_numpy(y)
+        if y.shape != shape:
+            raise ValueError(
+                f"`y` must hold a label for each position, {shape}. Received: "
+                f"shape={y.shape}"
+            )
+        if not np.issubdtype(y.dtype, np.integer):
+            raise ValueError(
+                f"`y` must hold whole numbers. Received: dtype={y.dtype}"
+            )
+        wrong = y[(y != _NO_LABEL) & ((y < 0) | (y >= vocabulary_size))]
+        if wrong.size:
+            raise ValueError(
+                "`y` must lie within the vocabulary, 0 to "
+                f"{vocabulary_size - 1}, or be {_NO_LABEL} where no loss is "
+                f"taken. Received: {wrong[0]}"
+            )
+    if sample_weight is not None:
+        weights = to_numpy(sample_weight)
+        if weights.shape not in (shape, shape[:1], (shape[0], 1)):
+            raise ValueError(
+                "`sample_weight` must hold a number for each row, "
+                f"{shape[:1]}, or for each position, {shape}. Received: "
+                f"shape={weights.shape}"
+            )
+        try:
+            finite = np.isfinite(weights.astype("float32"))
+        except (TypeError, ValueError):
+            finite = np.zeros(weights.shape, "bool")
+        if not finite.all():
+            raise ValueError(
+                "`sample_weight` must hold finite numbers. Received: "
+                f"{shown(weights[~finite][0])}"
+            )
+
+
 def check_keys(x, keys=KEYS) -> None:
     """Raises a `ValueError` unless `x` has the contract's keys and shapes.
 
@@ -115,6 +185,11 @@ def check_keys(x, keys=KEYS) -> None:
                 f"`{key}` must have a length that is known when the model is "
                 "traced: each slot of a thought is a pass of its own. "
                 f"Received: shape={shape}"
+            )
+        dtype = getattr(x[key], "dtype", "int32")
+        if not is_integer(dtype):
+            raise ValueError(
+                f"`{key}` must hold whole numbers. Received: dtype={dtype}"
             )
         batch = shape[0] if batch is None else batch
         if None not in (shape[0], batch) and shape[0] != batch:
@@ -152,6 +227,13 @@ def check_thoughts(x, hidden_dim: int) -> None:
         )
 
 
+def is_integer(dtype) -> bool:
+    """Whether a dtype of NumPy or of a backend holds whole numbers."""
+    # PyTorch's names begin with its own.
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    return name.startswith(("int", "uint", "bool"))
+
+
 def _shape(values) -> tuple[int | None, ...]:
     return tuple(getattr(values, "shape", None) or np.shape(values))
 
@@ -170,9 +252,8 @@ def check_values(
     check_keys(x, keys)
     x = {key: to_numpy(x[key]) for key in keys}
     for key, values in x.items():
-        if not np.issubdtype(values.dtype, np.integer) and not np.issubdtype(
-            values.dtype, np.bool_
-        ):
+        # A list of numbers shows its type only now.
+        if not is_integer(values.dtype):
             raise ValueError(
                 f"`{key}` must hold whole numbers. Received: "
                 f"dtype={values.dtype}"
@@ -218,25 +299,51 @@ def check_values(
 
 
 def to_numpy(values) -> np.ndarray:
-    """Returns a NumPy array from an array, a list or a backend's tensor."""
+    """Returns a NumPy array from an array, a list or any backend's tensor."""
+    if hasattr(values, "detach"):
+        # A DataLoader gives PyTorch's on every backend.
+        values = values.detach().cpu()
+        # NumPy has no bfloat16 of its own.
+        return (
+            values.float() if values.is_floating_point() else values
+        ).numpy()
     if ops.is_tensor(values):
         values = ops.convert_to_numpy(values)
     return np.asarray(values)
 
 
+def check_questions(name: str, questions) -> list[str]:
+    """Returns questions as a list of strings, or raises a `ValueError`."""
+    texts = [questions] if isinstance(questions, str) else questions
+    if not isinstance(texts, list | tuple | np.ndarray) or (
+        isinstance(texts, np.ndarray) and texts.ndim != 1
+    ):
+        raise refuse(name, "a string or a list of strings", questions)
+    if not len(texts):
+        raise refuse(name, "at least one string", questions)
+    checked = []
+    for index, text in enumerate(texts):
+        checked.append(check_text(f"{name}[{index}]", text))
+        if not text.strip():
+            raise refuse(f"{name}[{index}]", "a text that is not blank", text)
+    return checked
+
+
 def per_row_counts(name: str, counts, rows: int) -> list[int]:
     """Returns one count for each row from one number or one per row."""
-    array = np.asarray(counts)
+    expected = (
+        f"a whole number of at least 0, or one for each of the {rows} rows"
+    )
+    try:
+        array = to_numpy(counts)
+    except (TypeError, ValueError):  # Of rows of several lengths.
+        raise refuse(name, expected, counts) from None
     if array.ndim == 0:
-        array = np.full(rows, array)
-    if array.shape != (rows,):
-        raise ValueError(
-            f"`{name}` must be one number, or one for each of the {rows} rows. "
-            f"Received: {name}={counts!r}"
-        )
-    if not np.issubdtype(array.dtype, np.integer) or (array < 0).any():
-        raise ValueError(
-            f"`{name}` must be whole numbers of at least 0. "
-            f"Received: {name}={counts!r}"
-        )
+        return [check_count(name, array.item())] * rows
+    if (
+        array.shape != (rows,)
+        or not np.issubdtype(array.dtype, np.integer)
+        or (array < 0).any()
+    ):
+        raise refuse(name, expected, counts)
     return array.tolist()

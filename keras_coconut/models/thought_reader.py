@@ -8,8 +8,12 @@ from keras_coconut.models import spans, varying_batches
 from keras_coconut.models.questions import plan_batches, tokenize
 
 
-def read_thoughts(model, questions, num_thoughts, batch_size):
-    """Returns the thoughts of strings; see `ContinuousThoughtLM.think`."""
+def read_thoughts(model, questions, num_thoughts, batch_size, on_batch=None):
+    """Returns the thoughts of strings; see `ContinuousThoughtLM.think`.
+
+    `on_batch`, a function, is called with the number of questions in each
+    batch that has been thought on.
+    """
     check_count("batch_size", batch_size, least=1)
     if model.thought_kind != "continuous":
         raise ValueError(
@@ -19,16 +23,21 @@ def read_thoughts(model, questions, num_thoughts, batch_size):
         )
     texts, ids, counts = tokenize(model, questions, num_thoughts)
     thoughts = np.zeros((len(texts), max(counts), model.backbone.hidden_dim))
-    if "_reader" not in model.__dict__:
-        # Past Keras' tracking: the reader holds the model, not it the reader.
-        model.__dict__["_reader"] = ThoughtReader(model)
+    with model.one_at_a_time:
+        if "_reader" not in model.__dict__:
+            # Past Keras' tracking: the reader holds the model, not it the
+            # reader.
+            model.__dict__["_reader"] = ThoughtReader(model)
     for rows, x in plan_batches(ids, counts, batch_size):
-        model.check_data(x, spans.QUESTION_KEYS)
+        model.check_data(x, keys=spans.QUESTION_KEYS)
         slots = x["thought_mask"].shape[1]
         # XLA on TensorFlow stops the process at a result of no slots.
         if slots:
-            found = model.__dict__["_reader"].predict_on_batch(x)
+            with model.one_at_a_time:
+                found = model.__dict__["_reader"].predict_on_batch(x)
             thoughts[rows, :slots] = spans.to_numpy(found)[: len(rows)]
+        if on_batch is not None:
+            on_batch(len(rows))
     return thoughts
 
 

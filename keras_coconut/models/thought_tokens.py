@@ -7,6 +7,8 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from keras_coconut.checks import check_instance
+
 BEGIN_OF_THOUGHT = "<|start-latent|>"
 END_OF_THOUGHT = "<|end-latent|>"
 # Stands in a thought's slot in published data. Never embedded here.
@@ -60,7 +62,8 @@ def add_thought_tokens(tokenizer, backbone=None):
         new tokenizer and a backbone that covers it.
 
     Raises:
-        ValueError: If the backbone has LoRA enabled: grow it first.
+        ValueError: If the tokenizer or the backbone is not of GPT-2, or if the
+            backbone has LoRA enabled: grow it first.
 
     Example:
     ```python
@@ -69,6 +72,14 @@ def add_thought_tokens(tokenizer, backbone=None):
     tokenizer, backbone = keras_coconut.add_thought_tokens(tokenizer, backbone)
     ```
     """
+    check_instance(
+        "tokenizer",
+        tokenizer,
+        keras_hub.tokenizers.GPT2Tokenizer,
+        "a `keras_hub.tokenizers.GPT2Tokenizer`",
+    )
+    if backbone is not None:
+        check_backbone(backbone)
     vocabulary = dict(tokenizer.vocabulary)
     new_ids = []
     for marker in MARKERS:
@@ -93,15 +104,15 @@ def add_thought_tokens(tokenizer, backbone=None):
 
 def check_backbone(backbone) -> None:
     """Raises a `ValueError` for a backbone that is not a GPT-2."""
-    if not isinstance(backbone, keras_hub.models.GPT2Backbone):
-        raise ValueError(
-            "`backbone` must be a `keras_hub.models.GPT2Backbone`. "
-            f"Received: {type(backbone).__name__}"
-        )
+    check_instance(
+        "backbone",
+        backbone,
+        keras_hub.models.GPT2Backbone,
+        "a `keras_hub.models.GPT2Backbone`",
+    )
 
 
 def _grow_backbone(backbone, new_ids, prototype):
-    check_backbone(backbone)
     if not new_ids:
         return backbone
     if any("lora" in weight.name for weight in backbone.weights):

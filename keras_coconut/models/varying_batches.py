@@ -1,17 +1,28 @@
-"""Batches whose shapes change from stage to stage, and TensorFlow.
+"""Batches whose shapes change from stage to stage, on their way to a step.
 
-JAX and PyTorch take each batch as it comes. Keras on TensorFlow freezes the
-shapes of a `PyDataset` at its first two batches, and traces the train step on
-the symbolic shapes of its iterator, in which the number of thoughts is unknown
-and a Python loop over them impossible. This file is the way around both: the
+On TensorFlow Keras freezes the shapes of a `PyDataset` at its first two batches
+and traces the step on the symbolic shapes of its iterator, in which the
+number of thoughts is unknown and a loop over them impossible. So there the
 batches reach Keras through a `tf.data.Dataset` of unknown lengths, and a step
-function is kept for each set of concrete shapes.
+function is kept for each set of concrete shapes. JAX and PyTorch take each
+batch as it comes.
+
+On every backend a step function looks at its batch before it runs: JAX reads an
+id outside the vocabulary as NaN, and a GPU may read it as 0.
 """
 
+import contextlib
+import contextvars
 import itertools
 
 import keras
 from keras import tree
+
+from keras_coconut.models import compilation
+from keras_coconut.models.prefetching import Prefetcher
+
+# True while a step runs, whose batch has been looked at.
+_within_step = contextvars.ContextVar("within_step", default=False)
 
 
 class VaryingBatches(keras.utils.PyDataset):
@@ -19,22 +30,77 @@ class VaryingBatches(keras.utils.PyDataset):
 
     Keras may shuffle the batches of a `PyDataset`; `ContinuousThoughtLM.fit`
     takes those of a `VaryingBatches` in their order, so that a seed means the
-    same on every backend.
+    same on every backend. With `workers` or `use_multiprocessing` they are
+    made ahead, but never past the end of an epoch: a batch follows from `state`
+    and its index, however many workers make it.
     """
 
-    def check_callbacks(self, callbacks) -> None:
-        """Called by `fit` before training with the user's callbacks."""
+    @property
+    def state(self):
+        """What else than its index a batch follows from; it can be pickled."""
+        return None
+
+    @state.setter
+    def state(self, state):
+        del state
+
+    def arrange_callbacks(self, callbacks, validation=False) -> list:
+        """Returns what `fit` was given as callbacks, checked and in order.
+
+        Args:
+            callbacks: a callback, or a list of them.
+            validation: bool. Whether this is the `validation_data`. Defaults
+                to `False`.
+        """
+        del validation
+        return callbacks
 
 
-def adapt(dataset):
-    """Returns what Keras should iterate for a `VaryingBatches`."""
-    if keras.config.backend() != "tensorflow":
-        return dataset
+class _InOrder(keras.utils.PyDataset):
+    """A `VaryingBatches` as Keras iterates it: one batch after the other."""
+
+    def __init__(self, dataset, get):
+        super().__init__()
+        self._dataset, self._get = dataset, get
+
+    def __len__(self):
+        return len(self._dataset)
+
+    def __getitem__(self, index):
+        return self._get(index)
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+@contextlib.contextmanager
+def adapted(dataset):
+    """Gives what Keras should iterate in place of a dataset.
+
+    Anything but a `VaryingBatches` is given as it is.
+    """
+    if not isinstance(dataset, VaryingBatches):
+        yield dataset
+        return
+    with Prefetcher(dataset) as get:
+        ordered = _InOrder(dataset, get)
+        if keras.config.backend() == "tensorflow":
+            yield _of_unknown_lengths(ordered)
+        else:
+            yield ordered
+
+
+def _of_unknown_lengths(dataset):
     import tensorflow as tf
 
     def batches():
+        dataset.on_epoch_begin()
         for index in range(len(dataset)):
             yield dataset[index]
+        dataset.on_epoch_end()
 
     signature = tree.map_structure(
         lambda array: tf.TensorSpec([None] * array.ndim, array.dtype),
@@ -52,8 +118,10 @@ def adapt(dataset):
     return data.prefetch(1)
 
 
-def make_step(model, name, make, force) -> None:
-    """Makes a step function, on TensorFlow one with a trace for each shape.
+def make_step(model, name, make, force, look=None) -> None:
+    """Makes a step function that looks at its batches before it runs.
+
+    On TensorFlow it has a trace for each set of shapes.
 
     Args:
         model: the `keras.Model`.
@@ -61,35 +129,109 @@ def make_step(model, name, make, force) -> None:
             the attribute under which Keras keeps it.
         make: Keras' own method that makes it.
         force: bool. Whether to make it anew if there is one.
+        look: function of a batch, which raises an error if the model cannot
+            read it. Defaults to `None`.
     """
-    if keras.config.backend() != "tensorflow":
-        make(force)
-        return
     if getattr(model, name) is not None and not force:
         return
+    backend = keras.config.backend()
     functions = {}
 
     def function_for(batches):
-        shapes = str(tree.map_structure(_shapes, batches))
-        if shapes not in functions:
+        """Returns a function for such batches, and whether it is a new one."""
+        shapes = None
+        if backend != "torch":
+            shapes = str(tree.map_structure(_shapes, batches))
+        if shapes in functions:
+            return functions[shapes], False
+        if backend == "tensorflow" or not functions:
             make(force=True)
             functions[shapes] = getattr(model, name)
             setattr(model, name, step)
-        return functions[shapes]
+        else:
+            # JAX keeps the programs of several shapes itself.
+            functions[shapes] = next(iter(functions.values()))
+        return functions[shapes], backend != "torch"
 
-    def step(data):
-        if name == "predict_function":
-            return function_for(data)(data)
-        batches = list(itertools.islice(data, model.steps_per_execution))
+    def step(*args):
+        # JAX hands the state in; all hand in batches or an iterator of them.
+        *state, data = args
+        given = isinstance(data, list | tuple)
+        try:
+            batches = data
+            if not given:
+                batches = list(
+                    itertools.islice(data, model.steps_per_execution)
+                )
+            if look is not None:
+                for batch in batches:
+                    for part in _local_parts(batch):
+                        look(part)
+        except BaseException:
+            if state:
+                _give_back(model, name, state[0])
+            raise
         if not batches:
             raise StopIteration
-        # Keras takes the items of an iterator that is not a `tf.data` one as
-        # they are, with concrete shapes.
-        return function_for(batches)(iter(batches))
+        function, new = function_for(batches)
+        within = _within_step.set(True)
+        try:
+            with compilation.announced(_describe(name, batches), new):
+                return function(*state, batches if given else iter(batches))
+        finally:
+            _within_step.reset(within)
 
     setattr(model, name, step)
 
 
+def looked_at() -> bool:
+    """Whether a step is running, which has looked at its batch."""
+    return _within_step.get()
+
+
+def _give_back(model, name, state) -> None:
+    """Puts back the values that Keras takes out of the variables on JAX.
+
+    It does so itself only once a step has run.
+    """
+    groups = [model.trainable_variables, model.non_trainable_variables]
+    if name == "train_function":
+        groups.append(model.optimizer.variables)
+    if name != "predict_function":
+        groups.append(model.metrics_variables)
+    for variables, values in zip(groups, state):
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+
+
+def _local_parts(batch):
+    """Returns the parts of a batch that this process holds, one a device."""
+    leaves = [_parts_of(tensor) for tensor in tree.flatten(batch)]
+    return [
+        tree.pack_sequence_as(
+            batch, [parts[min(i, len(parts) - 1)] for parts in leaves]
+        )
+        for i in range(max(map(len, leaves)))
+    ]
+
+
+def _parts_of(tensor):
+    if not getattr(tensor, "is_fully_addressable", True):
+        return [shard.data for shard in tensor.addressable_shards]
+    # `tf.distribute` has one value for each replica.
+    values = getattr(tensor, "values", None)
+    return list(values) if isinstance(values, tuple) else [tensor]
+
+
 def _shapes(tensor):
-    values = getattr(tensor, "values", [tensor])  # One for each replica.
-    return [tuple(value.shape) for value in values]
+    return [tuple(part.shape) for part in _parts_of(tensor)]
+
+
+def _describe(name, batches) -> str:
+    what = name.removesuffix("_function").replace("test", "evaluation")
+    x, *_ = keras.utils.unpack_x_y_sample_weight(batches[0])
+    shapes = {
+        key.removesuffix("_ids").removesuffix("_mask"): _shapes(value)[0]
+        for key, value in sorted(x.items())
+    }
+    return f"the {what} step for {shapes}"

@@ -1,11 +1,14 @@
 """A small GPT-2 vocabulary for models trained from scratch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import keras_hub
 from tokenizers import pre_tokenizers
 
-from keras_coconut.models.thought_tokens import add_thought_tokens
+from keras_coconut.checks import check_text, refuse
+from keras_coconut.models.thought_tokens import MARKERS, add_thought_tokens
+
+_END_OF_TEXT = "<|endoftext|>"
 
 
 def make_word_tokenizer(words: Sequence[str] = ("###",)):
@@ -22,7 +25,8 @@ def make_word_tokenizer(words: Sequence[str] = ("###",)):
         A `keras_hub.tokenizers.GPT2Tokenizer`.
 
     Raises:
-        ValueError: If a word is not a string or is empty.
+        ValueError: If a word is not a string, is empty, or holds a control
+            token.
 
     Example:
     ```python
@@ -30,27 +34,34 @@ def make_word_tokenizer(words: Sequence[str] = ("###",)):
     tokenizer("### Tom is a lorpus")  # "### ", three letters, two words.
     ```
     """
-    for word in words:
-        if not isinstance(word, str) or not word:
-            raise ValueError(
-                "`words` must hold strings that are not empty. Received: "
-                f"{word!r}"
-            )
+    if isinstance(words, str) or not isinstance(words, Iterable):
+        raise refuse("words", "a sequence of strings", words)
+    words = list(words)
+    for index, word in enumerate(words):
+        check_text(f"words[{index}]", word)
+        if not word:
+            raise refuse(f"words[{index}]", "a string, not empty", word)
+        for control in (_END_OF_TEXT, *MARKERS):
+            if control in word:
+                raise refuse(
+                    f"words[{index}]",
+                    f"a string without the control token {control!r}",
+                    word,
+                )
     # KerasHub needs one merge; two spaces in a row are as good as any.
     space = pre_tokenizers.ByteLevel(
         add_prefix_space=False, use_regex=False
     ).pre_tokenize_str(" ")[0][0]
-    end_of_text = "<|endoftext|>"
     tokens = [
         *sorted(pre_tokenizers.ByteLevel.alphabet()),
         2 * space,
-        end_of_text,
+        _END_OF_TEXT,
         *words,
     ]
     return add_thought_tokens(
         keras_hub.tokenizers.GPT2Tokenizer(
             {token: i for i, token in enumerate(dict.fromkeys(tokens))},
             [f"{space} {space}"],
-            unsplittable_tokens=list(dict.fromkeys([end_of_text, *words])),
+            unsplittable_tokens=list(dict.fromkeys([_END_OF_TEXT, *words])),
         )
     )

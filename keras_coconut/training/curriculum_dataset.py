@@ -3,17 +3,17 @@
 import itertools
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from keras_coconut.checks import check_count
+from keras_coconut.checks import check_count, check_flag, check_instance
 from keras_coconut.curriculum import Curriculum
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.varying_batches import VaryingBatches
-from keras_coconut.problems import Problem
+from keras_coconut.problems import Problem, as_problems
 from keras_coconut.training.length_groups import group_by_length
 
 _log = logging.getLogger("keras_coconut")
@@ -30,8 +30,9 @@ class _Group(NamedTuple):
 class CurriculumDataset(VaryingBatches):
     """Problems in batches, each laid out as the stage of the epoch says.
 
-    Problems are tokenized once. A batch is a pure function of seed, epoch and
-    index, so a run that is taken up again sees what it would have seen.
+    Problems are tokenized once. A batch is a pure function of seed, epoch,
+    stage and index, however many workers make it, so a run that is taken up
+    again sees what it would have seen.
 
     All batches of a stage have the same question and response length, or, with
     `length_groups`, as many pairs of them as there are groups: problems of like
@@ -46,7 +47,8 @@ class CurriculumDataset(VaryingBatches):
     endless succession of such passes, and every batch is full.
 
     Args:
-        problems: sequence of `Problem`s, at least one.
+        problems: iterable of `Problem`s, or of dictionaries with their keys;
+            at least one.
         preprocessor: a `ContinuousThoughtPreprocessor`.
         curriculum: a `Curriculum`.
         batch_size: int. Defaults to `32`.
@@ -60,11 +62,14 @@ class CurriculumDataset(VaryingBatches):
         drop_too_long: bool. Whether problems that do not fit into the
             preprocessor's `sequence_length` at some stage are left out, and
             counted in the log, instead of being an error. Defaults to `False`.
-        **kwargs: See `keras.utils.PyDataset`.
+        **kwargs: See `keras.utils.PyDataset`: `workers`, threads that make
+            batches ahead, `use_multiprocessing`, which makes them processes,
+            and `max_queue_size`, the most batches that wait.
 
     Raises:
         ValueError: If there are no problems, if a problem does not fit (names
-            it, its length and what is allowed), or if a count is wrong.
+            it, its length and what is allowed), or if an argument is not what
+            it should be.
 
     Example:
     ```python
@@ -77,7 +82,7 @@ class CurriculumDataset(VaryingBatches):
 
     def __init__(
         self,
-        problems: Sequence[Problem],
+        problems: Iterable[Problem | Mapping],
         preprocessor: ContinuousThoughtPreprocessor,
         curriculum: Curriculum,
         *,
@@ -89,37 +94,31 @@ class CurriculumDataset(VaryingBatches):
         drop_too_long: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if not isinstance(curriculum, Curriculum):
-            raise ValueError(
-                "`curriculum` must be a `keras_coconut.Curriculum`. "
-                f"Received: {curriculum!r}"
+        super().__init__(**_check_workers(kwargs))
+        check_instance(
+            "preprocessor",
+            preprocessor,
+            ContinuousThoughtPreprocessor,
+            "a `keras_coconut.ContinuousThoughtPreprocessor`",
+        )
+        check_instance(
+            "curriculum", curriculum, Curriculum, "a `keras_coconut.Curriculum`"
+        )
+        if steps_per_epoch is not None:
+            steps_per_epoch = check_count(
+                "steps_per_epoch", steps_per_epoch, least=1
             )
-        for name, value in (
-            ("batch_size", batch_size),
-            ("steps_per_epoch", steps_per_epoch),
-            ("length_groups", length_groups),
-        ):
-            if value is not None:
-                check_count(name, value, least=1)
-        problems = list(problems)
-        if not problems:
-            raise ValueError(
-                "`problems` must hold at least one problem. Received: none"
-            )
-        for index, problem in enumerate(problems):
-            if not isinstance(problem, Problem):
-                raise ValueError(
-                    "`problems` must hold `keras_coconut.Problem`s only. "
-                    f"Received: problems[{index}]={problem!r}"
-                )
+        problems = as_problems("problems", problems)
         self.preprocessor = preprocessor
         self.curriculum = curriculum
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
+        self.batch_size = check_count("batch_size", batch_size, least=1)
+        self.shuffle = check_flag("shuffle", shuffle)
+        self.seed = check_count("seed", seed)
         self.steps_per_epoch = steps_per_epoch
-        self.length_groups = length_groups
+        self.length_groups = check_count(
+            "length_groups", length_groups, least=1
+        )
+        drop_too_long = check_flag("drop_too_long", drop_too_long)
         tokenized = preprocessor.tokenize_problems(problems)
         self.kept = self._that_fit(tokenized, drop_too_long)
         self._problems = [tokenized[index] for index in self.kept]
@@ -127,12 +126,23 @@ class CurriculumDataset(VaryingBatches):
         self._order = (None, None)
         self._batches_of = (None, None)
         self._groups_of_stages = {}
+        self._stage_is_chosen = False
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the dataset give the batches of an epoch (counted from 0)."""
-        self.epoch = epoch
-        self._lay_out(self.curriculum.stage(epoch))
+        stage = self.curriculum.stage(epoch)
+        self.state = (int(epoch), stage)
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """The epoch and the stage, from which the batches follow."""
+        return self.epoch, self._stage
+
+    @state.setter
+    def state(self, state):
+        self.epoch, stage = state
+        self._lay_out(stage)
 
     @property
     def stage(self) -> int:
@@ -142,25 +152,47 @@ class CurriculumDataset(VaryingBatches):
     @stage.setter
     def stage(self, stage: int):
         self.curriculum.check_stage(stage)
-        self._lay_out(stage)
+        self._lay_out(int(stage))
+        self._stage_is_chosen = True
 
     @property
     def num_thoughts(self) -> int:
         """The thoughts of the current stage."""
         return self.curriculum.num_thoughts(self._stage)
 
-    def check_callbacks(self, callbacks) -> None:
-        callbacks = getattr(callbacks, "callbacks", callbacks) or []
-        if not isinstance(callbacks, (list, tuple)):
-            callbacks = [callbacks]
-        if self.curriculum.last_stage and not any(
-            getattr(callback, "dataset", None) is self for callback in callbacks
+    def arrange_callbacks(self, callbacks, validation=False) -> list:
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            arranged = callbacks
+            callbacks = callbacks.callbacks
+        else:
+            if not isinstance(callbacks, list | tuple):
+                callbacks = [] if callbacks is None else [callbacks]
+            # The scheduler first: what others log, save or measure in an epoch
+            # is of the stage that it sets.
+            arranged = sorted(
+                callbacks,
+                key=lambda one: getattr(one, "dataset", None) is not self,
+            )
+        role = "validation_dataset" if validation else "dataset"
+        if not self.curriculum.last_stage or any(
+            getattr(callback, role, None) is self for callback in callbacks
         ):
+            return arranged
+        if not validation:
             warnings.warn(
                 "`callbacks` holds no `keras_coconut.CurriculumScheduler` of "
                 f"this dataset: it stays at stage {self.stage} in every epoch.",
                 stacklevel=4,
             )
+        elif not self._stage_is_chosen:
+            warnings.warn(
+                "`validation_data` is no `validation_dataset` of a "
+                "`keras_coconut.CurriculumScheduler`: it stays at stage "
+                f"{self.stage} in every epoch. Setting its `stage` says that "
+                "it should.",
+                stacklevel=5,
+            )
+        return arranged
 
     def __len__(self):
         return self.steps_per_epoch or -(
@@ -222,8 +254,10 @@ class CurriculumDataset(VaryingBatches):
 
     def _batches(self, number):
         """Returns the group and the problems of each batch of a pass."""
-        if self._batches_of[0] == (number, self._stage):
-            return self._batches_of[1]
+        # Read once: several threads may be making batches.
+        key, batches = self._batches_of
+        if key == (number, self._stage):
+            return batches
         groups = self._groups_of_stages[self._stage]
         ordered = self._ordered(number)
         batches = []
@@ -241,13 +275,14 @@ class CurriculumDataset(VaryingBatches):
 
     def _ordered(self, number):
         """Returns all problems in the order of a pass."""
-        if self._order[0] != number:
+        of, order = self._order
+        if of != number:
             order = np.arange(len(self._problems))
             if self.shuffle:
                 random = np.random.default_rng([self.seed, 0, number])
                 order = random.permutation(order)
             self._order = (number, order)
-        return self._order[1]
+        return order
 
     def _slots(self):
         """Returns the thought slots of a batch; `None` for those in use."""
@@ -262,9 +297,12 @@ class CurriculumDataset(VaryingBatches):
         )
 
     def _lay_out(self, stage):
+        if stage not in self._groups_of_stages:
+            self._groups_of_stages[stage] = self._groups(stage)
         self._stage = stage
-        if stage in self._groups_of_stages:
-            return
+
+    def _groups(self, stage):
+        """Returns the problems that share batches at a stage."""
         # The longest that each problem is at this stage.
         question_lengths, _, response_lengths = np.array(
             [
@@ -280,7 +318,7 @@ class CurriculumDataset(VaryingBatches):
                 for problem in self._problems
             ]
         ).T
-        self._groups_of_stages[stage] = [
+        return [
             _Group(
                 rows,
                 int(question_lengths[rows].max()),
@@ -331,3 +369,16 @@ class CurriculumDataset(VaryingBatches):
                 f"{len(tokenized)} that do not"
             )
         return kept
+
+
+def _check_workers(kwargs) -> dict:
+    """Returns the arguments of `keras.utils.PyDataset`, checked."""
+    kwargs = dict(kwargs)
+    for name, check in (
+        ("workers", check_count),
+        ("use_multiprocessing", check_flag),
+        ("max_queue_size", check_count),
+    ):
+        if name in kwargs:
+            kwargs[name] = check(name, kwargs[name])
+    return kwargs

@@ -5,6 +5,7 @@ from typing import Literal
 
 import keras
 
+from keras_coconut.checks import check_choice, check_instance, shown
 from keras_coconut.training.curriculum_dataset import CurriculumDataset
 
 
@@ -13,7 +14,8 @@ class CurriculumScheduler(keras.callbacks.Callback):
 
     At the start of an epoch it sets the dataset's stage and the model's
     `num_thoughts` and `thought_kind`, and resets the optimizer where the stage
-    changes. The stage follows from the epoch alone, so a run taken up again
+    changes. Wherever it stands among the callbacks, `fit` calls it first. The
+    stage follows from the epoch alone, so a run taken up again
     with `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it
     was. `stage` and `thoughts` stand in the progress bar and in `History`.
 
@@ -51,20 +53,17 @@ class CurriculumScheduler(keras.callbacks.Callback):
         super().__init__()
         for name, value in (
             ("dataset", dataset),
-            ("validation_dataset", validation_dataset),
+            ("validation_dataset", validation_dataset or dataset),
         ):
-            if name == "validation_dataset" and value is None:
-                continue
-            if not isinstance(value, CurriculumDataset):
-                raise ValueError(
-                    f"`{name}` must be a `keras_coconut.CurriculumDataset`. "
-                    f"Received: {type(value).__name__}"
-                )
-        if reset_optimizer not in ("stage", "epoch", "never"):
-            raise ValueError(
-                '`reset_optimizer` must be "stage", "epoch" or "never". '
-                f"Received: reset_optimizer={reset_optimizer!r}"
+            check_instance(
+                name,
+                value,
+                CurriculumDataset,
+                "a `keras_coconut.CurriculumDataset`",
             )
+        reset_optimizer = check_choice(
+            "reset_optimizer", reset_optimizer, ("stage", "epoch", "never")
+        )
         self.dataset = dataset
         self.validation_dataset = validation_dataset
         self.reset_optimizer = reset_optimizer
@@ -85,6 +84,9 @@ class CurriculumScheduler(keras.callbacks.Callback):
                 f"{self.curriculum.stage(max(epochs - 1, 0))}.",
                 stacklevel=2,
             )
+        if self.reset_optimizer != "never":
+            # Now, and not when the stage changes after hours of training.
+            _new_of_same_kind(self.model.optimizer)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.dataset.set_epoch(epoch)
@@ -115,12 +117,50 @@ class CurriculumScheduler(keras.callbacks.Callback):
 
 
 def restart_optimizer(optimizer, model) -> None:
-    """Gives an optimizer the state of a new one; keeps its learning rate."""
+    """Gives an optimizer the state of a new one.
+
+    The learning rate stays as it is, and so do the averages of the weights
+    (`use_ema`), which `keras.callbacks.SwapEMAWeights` may have put into the
+    weights' place: the first step begins the average anew. The scale of a loss
+    in float16 stays, too: it does not depend on what is learned.
+
+    Args:
+        optimizer: a `keras.Optimizer`.
+        model: the `keras.Model` whose weights it trains.
+
+    Raises:
+        ValueError: If the optimizer's class cannot be made from its config.
+    """
+    # What mixed precision with float16 wraps.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not optimizer.built:
         return
-    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh = _new_of_same_kind(optimizer)
     fresh.build(model.trainable_variables)
+    kept = {id(variable) for variable in _averages(optimizer)}
     for variable, start in zip(
         optimizer.variables, fresh.variables, strict=True
     ):
-        variable.assign(start)
+        if id(variable) not in kept:
+            variable.assign(start)
+
+
+def _averages(optimizer):
+    """Returns the averages of weights that an optimizer keeps, if any."""
+    found = getattr(optimizer, "_model_variables_moving_average", None) or []
+    for one in getattr(optimizer, "optimizers", ()):  # Of a `MultiOptimizer`.
+        found = [*found, *_averages(one)]
+    return found
+
+
+def _new_of_same_kind(optimizer):
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    try:
+        return type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:
+        raise ValueError(
+            "`optimizer` must be one that its `get_config` describes, to start "
+            'anew at a change of the stage; `reset_optimizer="never"` needs '
+            f"none. Received: {type(optimizer).__name__}, which cannot be made "
+            f"from its config: {shown(str(error))}"
+        ) from error

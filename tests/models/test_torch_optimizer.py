@@ -21,14 +21,14 @@ def updated(optimizer, in_blocks):
         for shape in shapes
     ]
     optimizer.build(weights)
-    if in_blocks:
-        torch_optimizer.update_in_blocks(optimizer)
+    stepping = torch_optimizer.in_blocks(optimizer) if in_blocks else optimizer
     for _ in range(3):
         gradients = [
             keras.ops.convert_to_tensor(random.normal(size=shape), "float32")
             for shape in shapes
         ]
-        optimizer.apply(gradients, weights)
+        stepping.apply(gradients, weights)
+    assert int(stepping.iterations) == int(optimizer.iterations)
     return [keras.ops.convert_to_numpy(weight) for weight in weights]
 
 
@@ -50,6 +50,16 @@ def test_same_weights(monkeypatch, name, kwargs, block):
     parts = updated(make(0.1, **kwargs), in_blocks=True)
     for one, other in zip(parts, whole):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_optimizer_itself_stays_as_it_is():
+    optimizer = keras.optimizers.AdamW(1e-3)
+    model = tiny.compiled(tiny.text_model(), optimizer)
+    x = model.preprocessor(tiny.problems(2), num_thoughts=1)
+    model.train_on_batch(*x)
+    assert model.optimizer is optimizer
+    assert "_parallel_update_step" not in vars(optimizer)
+    assert type(optimizer).__module__.startswith("keras.")
 
 
 def test_the_model_updates_in_blocks(monkeypatch):

@@ -71,7 +71,7 @@ def test_same_loss_and_gradient(monkeypatch, dropout, counts, idle, onednn):
 def test_frozen_weights(monkeypatch, frozen):
     def make():
         model = tiny.text_model(seed=3)
-        for weight in model.weights:
+        for weight in model.backbone.weights:
             weight.trainable = frozen not in weight.path
         return model
 

@@ -272,12 +272,12 @@ def test_thoughts_count_towards_the_length(make):
     ("arguments", "message"),
     [
         (dict(problems=[]), "at least one problem"),
-        (dict(problems=["text"]), r"problems\[0\]='text'"),
+        (dict(problems=["text"]), r"problems\[0\].*'text'"),
         (dict(batch_size=0), "batch_size.*at least 1"),
         (dict(batch_size=1.5), "batch_size.*whole number"),
         (dict(steps_per_epoch=0), "steps_per_epoch.*at least 1"),
         (dict(length_groups=0), "length_groups.*at least 1"),
-        (dict(curriculum=3), "curriculum.*Received: 3"),
+        (dict(curriculum=3), "curriculum.*Received: curriculum=3"),
     ],
 )
 def test_bad_arguments(make, arguments, message):
@@ -287,7 +287,7 @@ def test_bad_arguments(make, arguments, message):
 
 def test_bad_stages(make):
     dataset = make()
-    with pytest.raises(ValueError, match="stage.*at most 4"):
+    with pytest.raises(ValueError, match="stage.*from 0 to 4"):
         dataset.stage = 5
     with pytest.raises(IndexError):
         dataset[99]
@@ -298,5 +298,5 @@ def test_bad_stages(make):
     reason="only TensorFlow reads through tf.data",
 )
 def test_the_tuner_that_holds_up_the_end_of_an_epoch_is_off(make):
-    options = varying_batches.adapt(make()).options()
-    assert options.autotune.enabled is False
+    with varying_batches.adapted(make()) as data:
+        assert data.options().autotune.enabled is False

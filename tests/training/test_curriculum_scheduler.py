@@ -164,7 +164,7 @@ def test_the_optimizer_starts_anew(text_model, mode):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        lambda: keras.optimizers.AdamW(1e-2, clipnorm=1.0, use_ema=True),
+        lambda: keras.optimizers.AdamW(1e-2, clipnorm=1.0),
         lambda: keras.optimizers.Adagrad(1e-2),
         lambda: keras.optimizers.Nadam(1e-2),
         lambda: keras.optimizers.SGD(
@@ -185,6 +185,66 @@ def test_restarted_is_new(text_model, optimizer):
         np.testing.assert_allclose(
             ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), atol=1e-7
         )
+
+
+def test_averages_of_the_weights_stay(text_model):
+    """`SwapEMAWeights` may have put them into the weights' place."""
+    optimizer = keras.optimizers.AdamW(1e-2, use_ema=True)
+    tiny.compiled(text_model, optimizer)
+    x, _, _ = text_model.preprocessor(tiny.problems()[:8])
+    text_model.fit(x, epochs=3, verbose=0)
+    averages = optimizer._model_variables_moving_average
+    before = [ops.convert_to_numpy(variable) for variable in averages]
+    restart_optimizer(optimizer, text_model)
+    assert int(optimizer.iterations) == 0
+    for variable, value in zip(averages, before):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)
+    for momentum in optimizer._momentums:
+        assert not ops.convert_to_numpy(momentum).any()
+
+
+def test_the_scale_of_a_loss_stays(text_model):
+    inner = keras.optimizers.Adam(1e-2)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=8.0)
+    tiny.compiled(text_model, optimizer)
+    x, _, _ = text_model.preprocessor(tiny.problems()[:8])
+    text_model.fit(x, epochs=3, verbose=0)
+    scale = float(optimizer.dynamic_scale)
+    steps = int(optimizer.step_counter)
+    assert steps == 3
+    restart_optimizer(optimizer, text_model)
+    assert (float(optimizer.dynamic_scale), steps) == (scale, 3)
+    assert int(inner.iterations) == 0
+
+
+class Undescribed(keras.optimizers.SGD):
+    """An optimizer whose config lacks an argument of its constructor."""
+
+    def __init__(self, momentum_of_mine):
+        super().__init__(1e-2, momentum=momentum_of_mine)
+
+
+def test_what_cannot_start_anew_is_said_before_training(text_model):
+    tiny.compiled(text_model, Undescribed(0.9))
+    dataset = make_dataset(text_model)
+    before = text_model.get_weights()
+    with pytest.raises(ValueError, match="reset_optimizer.*Undescribed"):
+        text_model.fit(
+            dataset,
+            epochs=EPOCHS,
+            verbose=0,
+            callbacks=[keras_coconut.CurriculumScheduler(dataset)],
+        )
+    for mine, theirs in zip(text_model.get_weights(), before):
+        np.testing.assert_array_equal(mine, theirs)
+    text_model.fit(
+        dataset,
+        epochs=dataset.curriculum.num_epochs,
+        verbose=0,
+        callbacks=[
+            keras_coconut.CurriculumScheduler(dataset, reset_optimizer="never")
+        ],
+    )
 
 
 def test_a_learning_rate_set_by_hand_stays(text_model):
