@@ -1,11 +1,19 @@
 """What the thoughts hold: the tokens that each thought decodes to."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
+from keras_coconut.checks import check_count
+from keras_coconut.evaluation.request import check_model
 from keras_coconut.models import embeddings
+from keras_coconut.models.questions import read_questions
+
+# Thoughts whose distributions over the vocabulary are held at once: 50 MB for
+# the vocabulary of GPT-2.
+_AT_ONCE = 256
 
 
 class DecodedToken(NamedTuple):
@@ -15,7 +23,13 @@ class DecodedToken(NamedTuple):
     probability: float
 
 
-def decode_thoughts(model, questions, num_thoughts=None, top_k=3):
+def decode_thoughts(
+    model,
+    questions: str | Sequence[str],
+    num_thoughts: int | Sequence[int] | None = None,
+    top_k: int = 3,
+    batch_size: int = 32,
+) -> list[list[list[DecodedToken]]]:
     """Reads each thought as if the model had to write a word there.
 
     A thought is a last hidden state, so the language head turns it into a
@@ -23,14 +37,21 @@ def decode_thoughts(model, questions, num_thoughts=None, top_k=3):
 
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor.
-        questions: list of strings.
+        questions: a string or a list of strings.
         num_thoughts: int, or one int for each question. Defaults to the
             model's `num_thoughts`.
-        top_k: int. Tokens for each thought. Defaults to `3`.
+        top_k: int. Tokens for each thought, at most the size of the
+            vocabulary. Defaults to `3`.
+        batch_size: int. Questions thought on at once. Defaults to `32`.
 
     Returns:
-        For each question a list with, for each slot of a thought, a list of
-        the `top_k` most probable `DecodedToken`s.
+        For each question a list of its own thoughts, and for each of those a
+        list of the `top_k` most probable `DecodedToken`s, the most probable
+        first.
+
+    Raises:
+        ValueError: If an argument is not one of these, or if the model's
+            thoughts are pauses.
 
     Example:
     ```python
@@ -38,23 +59,39 @@ def decode_thoughts(model, questions, num_thoughts=None, top_k=3):
     first  # [DecodedToken(token="7", probability=0.98), ...]
     ```
     """
-    questions = [questions] if isinstance(questions, str) else list(questions)
-    thoughts = model.think(questions, num_thoughts)
-    logits = embeddings.logits(model.backbone, thoughts)
-    probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
-    probabilities = ops.convert_to_numpy(probabilities)
-    order = np.argsort(-probabilities, axis=-1)[..., :top_k]
+    model = check_model(model)
+    top_k = check_count(
+        "top_k", top_k, least=1, most=model.backbone.vocabulary_size
+    )
+    questions, counts = read_questions(model, questions, num_thoughts)
+    thoughts = model.think(questions, counts, batch_size)
+    # One after the other, without the slots in which a question does not think.
+    flat = np.concatenate(
+        [rows[:count] for rows, count in zip(thoughts, counts)]
+    )
+    decoded = []
+    for start in range(0, len(flat), _AT_ONCE):
+        decoded += _decode(model, flat[start : start + _AT_ONCE], top_k)
+    ends = np.cumsum(counts).tolist()
+    return [decoded[end - count : end] for end, count in zip(ends, counts)]
+
+
+def _decode(model, thoughts, top_k):
+    """Returns the most probable tokens of each thought (N, D)."""
+    logits = embeddings.logits(model.backbone, thoughts[None])[0]
+    probabilities = ops.convert_to_numpy(
+        ops.softmax(ops.cast(logits, "float32"), axis=-1)
+    )
     detokenize = model.preprocessor.tokenizer.detokenize
-    return [
-        [
+    decoded = []
+    for row in probabilities:
+        most = np.argpartition(-row, top_k - 1)[:top_k]
+        # Of equal probabilities, the token with the smaller id first.
+        order = most[np.lexsort((most, -row[most]))]
+        decoded.append(
             [
-                DecodedToken(
-                    detokenize([int(index)]),
-                    float(probabilities[row, slot, index]),
-                )
-                for index in order[row, slot]
+                DecodedToken(detokenize([int(token)]), float(row[token]))
+                for token in order
             ]
-            for slot in range(order.shape[1])
-        ]
-        for row in range(order.shape[0])
-    ]
+        )
+    return decoded

@@ -1,43 +1,71 @@
 """The callback that answers validation problems while training."""
 
 import json
-import pathlib
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterable
 
 import keras
 
-from keras_coconut.checks import check_count
+from keras_coconut.checks import (
+    check_count,
+    check_path,
+    check_verbose,
+    refuse,
+    shown,
+)
 from keras_coconut.curriculum import Curriculum
+from keras_coconut.evaluation.figures import Evaluation
 from keras_coconut.evaluation.problems import evaluate_problems
-from keras_coconut.files import write_whole
-from keras_coconut.problems import Problem
+from keras_coconut.evaluation.request import check_model, check_request
+from keras_coconut.evaluation.results_file import damaged, read_object
+from keras_coconut.files import check_writable, write_whole
+from keras_coconut.problems import Problem, as_problems
 
 
 class AnswerAccuracy(keras.callbacks.Callback):
     """Generates answers to validation problems at the end of epochs.
 
-    The model thinks as often as it does at the current stage, so the log
-    `val_answer_accuracy` is the accuracy of the stage's own mode. Give the
-    callback after the `CurriculumScheduler`, which sets how often that is, and
-    before `keras.callbacks.TensorBoard`, so that its logs hold the accuracy.
+    The model thinks as often as the training data did in the epoch, so the log
+    `val_answer_accuracy` is the accuracy of the stage itself. The callback may
+    stand before or after the `CurriculumScheduler`. Put it before callbacks
+    that read the log, such as `keras.callbacks.EarlyStopping`,
+    `ModelCheckpoint` and `TensorBoard`.
+
+    These epochs are evaluated: the first of the `fit`, every `every`th, the
+    last of the `fit`, and with `best_preset` the first of the last stage. In
+    the other epochs the log repeats the last figure, so that every epoch has
+    one.
+
+    Whatever may fail is checked when the `fit` begins: whether every problem
+    fits with the thoughts of every stage that the `fit` reaches, and whether
+    `best_preset` can be written.
 
     Args:
-        problems: sequence of `Problem`s.
-        every: int. Epochs from one evaluation to the next; in between, the last
-            figure is repeated. Defaults to `1`.
+        problems: iterable of `Problem`s, at least one.
+        every: int. Epochs from one evaluation to the next. Defaults to `1`.
         max_length: int. The most tokens of a response; see `generate`.
         batch_size: int. Defaults to `32`.
-        best_preset: string or path-like, a folder. The model is saved there as
-            a preset when it is at its best so far *in the last stage*, as the
-            paper chooses its checkpoints; what it answered stands beside it in
-            `validation.json`. A run that is taken up again in that stage goes
-            on from the best that is there. Optional.
-        curriculum: the `Curriculum` that is trained, which knows the last
-            stage. Needed with `best_preset`.
+        best_preset: string or path-like. A folder, made if it is missing. The
+            model is saved there as a preset when it is at its best so far *in
+            the last stage*, as the paper chooses its checkpoints. Its
+            `Evaluation` stands beside it in `validation.json`. A `fit` that
+            resumes in that stage goes on from the best that is there. A
+            warning says so if the `fit` is too short to reach the last stage.
+            Optional.
+        curriculum: the `Curriculum` that is trained. Needed with
+            `best_preset`. Defaults to that of the `CurriculumDataset` that
+            `fit` trains on.
+        verbose: `"auto"`, 0, 1 or 2; see `evaluate_problems`. As with
+            `validation_data` in `fit`, no progress is shown by default.
+            Defaults to `0`.
 
     Raises:
-        ValueError: If a count is not whole or less than one, or if
-            `best_preset` is given without a curriculum.
+        ValueError: If an argument is not one of these, or if `best_preset` is
+            given without a curriculum. When the `fit` begins: if a problem
+            does not fit, or if the dataset has another curriculum. When a
+            `fit` resumes in the last stage: if `validation.json` is damaged.
+        OSError: When the `fit` begins: if `best_preset` cannot be written.
 
     Example:
     ```python
@@ -57,43 +85,93 @@ class AnswerAccuracy(keras.callbacks.Callback):
 
     def __init__(
         self,
-        problems: Sequence[Problem],
+        problems: Iterable[Problem],
         every: int = 1,
         max_length: int | None = None,
         batch_size: int = 32,
         best_preset=None,
         curriculum: Curriculum | None = None,
+        verbose=0,
     ):
         super().__init__()
-        check_count("every", every, least=1)
-        self.problems = problems
-        self.every = every
+        self.problems = as_problems("problems", problems)
+        self.every = check_count("every", every, least=1)
         self.max_length = max_length
-        self.batch_size = batch_size
-        self.best_preset = None
+        if max_length is not None:
+            self.max_length = check_count("max_length", max_length, least=1)
+        self.batch_size = check_count("batch_size", batch_size, least=1)
+        self.verbose = check_verbose(verbose)
         if best_preset is not None:
+            best_preset = check_path("best_preset", best_preset)
+        self.best_preset = best_preset
+        if curriculum is not None or best_preset is not None:
             if not isinstance(curriculum, Curriculum):
-                raise ValueError(
-                    "`curriculum` must be the `keras_coconut.Curriculum` that "
-                    "is trained, for `best_preset` to keep the best of its "
-                    f"last stage. Received: curriculum={curriculum!r}"
+                raise refuse(
+                    "curriculum",
+                    "the `keras_coconut.Curriculum` that is trained, which "
+                    "`best_preset` needs to know the last stage",
+                    curriculum,
                 )
-            self.best_preset = pathlib.Path(best_preset)
         self.curriculum = curriculum
+        self._begin()
+
+    def _begin(self):
+        """Forgets an earlier `fit`."""
         self._accuracy = None
+        # The best accuracy of the last stage, once there is one.
+        self._best = None
+        self._first_epoch = True
+
+    def on_train_begin(self, logs=None):
+        self._begin()
+        check_model(self.model)
+        curriculum = self._trained_curriculum()
+        if curriculum is not None:
+            self._check_stages(curriculum)
+        if self.best_preset is not None:
+            os.makedirs(self.best_preset, exist_ok=True)
+            check_writable("best_preset", self._figures_path)
+            needed = curriculum.first_epoch(curriculum.last_stage) + 1
+            if self._num_epochs is not None and self._num_epochs < needed:
+                warnings.warn(
+                    f"`epochs` must be at least {needed} for `best_preset` to "
+                    "be written, which holds the best model of the last "
+                    f"stage. Received: epochs={self._num_epochs}",
+                    stacklevel=2,
+                )
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.best_preset is not None and self._begins_last_stage(epoch):
-            # What an earlier run left is not to be beaten.
-            self._best_figures.unlink(missing_ok=True)
+        if self.best_preset is not None:
+            if self._begins_last_stage(epoch):
+                # What an earlier run left does not count.
+                if os.path.exists(self._figures_path):
+                    os.unlink(self._figures_path)
+                self._best = None
+            elif self._first_epoch and self._schedule.stage(epoch) == (
+                self._schedule.last_stage
+            ):
+                self._best = self._read_best()
+        self._first_epoch = False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0 and self._schedule is None:
+            # Whoever sets how often the model thinks has done so by now.
+            self._check_problems(self.model.num_thoughts)
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._accuracy is None or (epoch + 1) % self.every == 0:
+        if (
+            self._accuracy is None
+            or (epoch + 1) % self.every == 0
+            or epoch + 1 == self._num_epochs
+            or (self.best_preset is not None and self._begins_last_stage(epoch))
+        ):
             found = evaluate_problems(
                 self.model,
                 self.problems,
+                num_thoughts=self._num_thoughts(epoch),
                 max_length=self.max_length,
                 batch_size=self.batch_size,
+                verbose=self.verbose,
             )
             self._accuracy = found.accuracy
             if self.best_preset is not None and self._in_last_stage(epoch):
@@ -102,19 +180,90 @@ class AnswerAccuracy(keras.callbacks.Callback):
             logs["val_answer_accuracy"] = self._accuracy
 
     @property
-    def _best_figures(self):
-        return self.best_preset / "validation.json"
+    def _figures_path(self):
+        return os.path.join(self.best_preset, "validation.json")
+
+    @property
+    def _num_epochs(self):
+        return (self.params or {}).get("epochs")
+
+    @property
+    def _dataset(self):
+        """The `CurriculumDataset` of the `fit` that runs, or `None`."""
+        dataset = getattr(self.model, "_training_dataset", None)
+        known = isinstance(getattr(dataset, "curriculum", None), Curriculum)
+        return dataset if known else None
+
+    @property
+    def _schedule(self):
+        """The curriculum that is trained, or `None` if nobody says so."""
+        if self._dataset is not None:
+            return self._dataset.curriculum
+        return self.curriculum
+
+    def _trained_curriculum(self):
+        if self.curriculum not in (None, self._schedule):
+            raise ValueError(
+                "`curriculum` must be that of the dataset that `fit` trains "
+                f"on. Received: curriculum={shown(self.curriculum)} and not "
+                f"{shown(self._schedule)}"
+            )
+        return self._schedule
+
+    def _check_stages(self, curriculum):
+        """Raises a `ValueError` for a problem too long for some stage."""
+        stage = curriculum.last_stage
+        if self._num_epochs is not None:
+            stage = curriculum.stage(max(self._num_epochs - 1, 0))
+        most = max(map(curriculum.num_thoughts, range(stage + 1)))
+        self._check_problems(most, f" up to stage {stage}")
+
+    def _check_problems(self, num_thoughts, when=""):
+        try:
+            check_request(
+                self.model,
+                self.problems,
+                num_thoughts,
+                self.max_length,
+                self.batch_size,
+            )
+        except ValueError as error:
+            raise ValueError(
+                "`problems` of `AnswerAccuracy` must fit the model with the "
+                f"thoughts{when}, {num_thoughts} of them: {error}"
+            ) from error
+
+    def _num_thoughts(self, epoch):
+        """Returns how often the model thinks in an epoch's stage."""
+        if self._dataset is not None:
+            return self._dataset.num_thoughts
+        if self.model.num_thoughts is None and self.curriculum is not None:
+            return self.curriculum.num_thoughts(self.curriculum.stage(epoch))
+        return self.model.num_thoughts
 
     def _in_last_stage(self, epoch):
-        return self.curriculum.stage(epoch) == self.curriculum.last_stage
+        if self._dataset is not None:
+            # It stays in stage 0 without a `CurriculumScheduler`.
+            return self._dataset.stage == self._schedule.last_stage
+        return self._schedule.stage(epoch) == self._schedule.last_stage
 
     def _begins_last_stage(self, epoch):
-        return epoch == self.curriculum.first_epoch(self.curriculum.last_stage)
+        last = self._schedule.last_stage
+        return epoch == self._schedule.first_epoch(last)
+
+    def _read_best(self):
+        if not os.path.exists(self._figures_path):
+            return None
+        entry = read_object(self._figures_path)
+        try:
+            return Evaluation.from_dict(entry).accuracy
+        except ValueError as error:
+            raise damaged(self._figures_path, str(error)) from error
 
     def _keep_best(self, found):
-        if self._best_figures.exists():
-            best = json.loads(self._best_figures.read_text(encoding="utf-8"))
-            if found.accuracy <= best["accuracy"]:
-                return
-        self.model.save_to_preset(str(self.best_preset))
-        write_whole(self._best_figures, json.dumps(found.to_dict(), indent=1))
+        if self._best is not None and found.accuracy <= self._best:
+            return
+        self._best = found.accuracy
+        self.model.save_to_preset(self.best_preset)
+        text = json.dumps(found.to_dict(), indent=1, allow_nan=False)
+        write_whole(self._figures_path, text)

@@ -1,88 +1,90 @@
-"""How well a model answers problems: accuracy, chains, tokens, seconds."""
+"""Evaluation: a model answers problems, and its answers are compared."""
 
 import dataclasses
-import hashlib
-import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from keras import ops
+from keras_coconut.checks import check_path, check_verbose
+from keras_coconut.evaluation.figures import (
+    Evaluation,
+    extract_answer,
+    judge,
+    normalize_answer,
+)
+from keras_coconut.evaluation.journal import Journal
+from keras_coconut.evaluation.made_by import array_hash, describe, is_random
+from keras_coconut.evaluation.request import (
+    Request,
+    check_given_thoughts,
+    check_request,
+)
+from keras_coconut.evaluation.results_file import read_results, write_results
+from keras_coconut.files import check_writable
+from keras_coconut.problems import Problem
+from keras_coconut.progress import Progress
 
-from keras_coconut.files import write_whole
-from keras_coconut.problems import Problem, content_hash
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate_problems` found.
-
-    Attributes:
-        accuracy: float. Share of problems whose answer is right.
-        chain_match: float. Share of problems whose generated steps are the
-            reference steps.
-        tokens_generated: float. Tokens for each problem, continuous thoughts
-            counted as one each, pauses and the end of text not counted.
-        seconds: float. For each problem.
-        predictions: the responses, in the problems' order.
-        correct: for each problem, whether its answer is right.
-    """
-
-    accuracy: float
-    chain_match: float
-    tokens_generated: float
-    seconds: float
-    predictions: tuple[str, ...]
-    correct: tuple[bool, ...]
-
-    def to_dict(self) -> dict:
-        """Returns what `from_dict` takes, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, entry) -> "Evaluation":
-        """Makes an evaluation from the dictionary that was read."""
-        return cls(
-            **{
-                **entry,
-                "predictions": tuple(entry["predictions"]),
-                "correct": tuple(entry["correct"]),
-            }
-        )
+__all__ = [
+    "Evaluation",
+    "evaluate_problems",
+    "extract_answer",
+    "normalize_answer",
+]
 
 
 def evaluate_problems(
     model,
-    problems: Sequence[Problem],
-    num_thoughts: int | None = None,
+    problems: Iterable[Problem],
+    num_thoughts: int | Sequence[int] | None = None,
     max_length: int | None = None,
     batch_size: int = 32,
-    verbose: int = 0,
+    verbose="auto",
     thoughts=None,
     results_path=None,
 ) -> Evaluation:
     """Generates a response to each problem and compares it.
 
+    Every argument is checked before anything is generated.
+
+    With `results_path` the figures are kept in a file, and read from it instead
+    of being generated again. They are read only if they were made by the same
+    problems, weights, text layout, sampler and arguments; the batch size need
+    not be the same. Finished responses are written to a journal beside the
+    file, `results_path` with `.partial` behind it. After an interruption
+    (Ctrl-C raises `KeyboardInterrupt` as usual) the next call generates what is
+    missing, and its figures are those of an uninterrupted call; `seconds`
+    counts the work of both. Without `results_path` an interruption loses the
+    finished responses.
+
+    A sampler that draws random numbers must have a seed for `results_path`, and
+    the state of its seed must be the one with which the file was made: each
+    call moves it on, and `compile` with a new sampler resets it. No journal is
+    kept for such a sampler, since what it draws depends on the batches: after
+    an interruption, compile with a new sampler and evaluate from the start.
+
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor.
-        problems: sequence of `Problem`s, at least one.
-        num_thoughts: int. Defaults to the model's `num_thoughts`.
+        problems: iterable of `Problem`s, at least one.
+        num_thoughts: int, or one int for each problem. Defaults to the model's
+            `num_thoughts`.
         max_length: int. The most tokens of a response; see `generate`.
         batch_size: int. Defaults to `32`.
-        verbose: 0 or 1. Whether to show a progress bar. Defaults to `0`.
+        verbose: `"auto"`, 0, 1 or 2. 0 is silent; 1 and `"auto"` show how many
+            problems are answered and the time left; 2 prints one line at the
+            end. Defaults to `"auto"`.
         thoughts: float array (problems, K, D), given thoughts; see `generate`.
             Optional.
-        results_path: string or path-like, a JSON file for the figures and the
-            predictions. If it is there already, made by the same weights on the
-            same problems, it is read and nothing is generated. Optional.
+        results_path: string or path-like. A JSON file for the figures and the
+            predictions, in a folder that exists. Optional.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If there are no problems, or if the file at `results_path`
-            holds the results of something else.
+        ValueError: If there are no problems, if one does not fit the model, if
+            an argument is not one of these, or if the file at `results_path`
+            is damaged or holds the results of something else.
+        OSError: If `results_path` cannot be written.
 
     Example:
     ```python
@@ -92,98 +94,109 @@ def evaluate_problems(
     found.accuracy, found.predictions[0]
     ```
     """
-    problems = list(problems)
-    if not problems:
-        raise ValueError(
-            "`problems` must hold at least one problem. Received: none"
+    verbose = check_verbose(verbose)
+    request = check_request(
+        model, problems, num_thoughts, max_length, batch_size
+    )
+    if thoughts is not None:
+        array = check_given_thoughts(model, thoughts, request.counts)
+        request = dataclasses.replace(
+            request, make_thoughts=lambda: array, thoughts=array_hash(array)
         )
-    if num_thoughts is None:
-        num_thoughts = model.num_thoughts
-    made_by = None
     if results_path is not None:
-        made_by = {
-            "problems": content_hash(problems),
-            "weights": weights_hash(model),
-            "thoughts": None if thoughts is None else _hash([thoughts]),
-            "num_thoughts": num_thoughts,
-            "max_length": max_length,
-        }
-        found = _read_results(results_path, made_by)
-        if found is not None:
-            return found
-    start = time.perf_counter()
-    generated = model.generate_tokens(
-        [problem.question for problem in problems],
-        max_length=max_length,
-        num_thoughts=num_thoughts,
-        batch_size=batch_size,
-        verbose=verbose,
-        thoughts=thoughts,
-    )
-    seconds = time.perf_counter() - start
-    end = model.preprocessor.tokenizer.end_token_id
-    counted = num_thoughts if model.thought_kind == "continuous" else 0
-    tokens = sum(counted + len(ids) - (end in ids) for ids in generated)
-    responses = model.preprocessor.generate_postprocess(generated)
-    correct = tuple(
-        extract_answer(response) == normalize_answer(problem.answer)
-        for problem, response in zip(problems, responses)
-    )
-    separator = model.preprocessor.separator
-    chains = sum(
-        response.partition("###")[0]
-        == "".join(step + separator for step in problem.steps)
-        for problem, response in zip(problems, responses)
-    )
-    count = len(problems)
-    found = Evaluation(
-        accuracy=sum(correct) / count,
-        chain_match=chains / count,
-        tokens_generated=tokens / count,
-        seconds=seconds / count,
-        predictions=tuple(responses),
-        correct=correct,
-    )
-    if results_path is not None:
-        text = json.dumps({"made_by": made_by, **found.to_dict()}, indent=1)
-        write_whole(results_path, text + "\n")
+        results_path = check_path("results_path", results_path)
+    return answer(request, "evaluate", verbose, results_path)
+
+
+def answer(
+    request: Request, name: str, verbose: int, results_path: str | None = None
+) -> Evaluation:
+    """Answers a request, or reads the answer of an equal one from its file.
+
+    Args:
+        request: a `Request`.
+        name: string. What the progress line calls the work.
+        verbose: int. See `evaluate_problems`.
+        results_path: string. See `evaluate_problems`. Optional.
+    """
+    if results_path is None:
+        return _evaluate(request, name, verbose)
+    made_by = describe(request)
+    if os.path.exists(results_path):
+        separator = request.model.preprocessor.separator
+        return read_results(results_path, made_by, request.problems, separator)
+    check_writable("results_path", results_path)
+    journal = None
+    if not is_random(request.model.sampler):
+        journal_path = check_writable("results_path", results_path + ".partial")
+        journal = Journal(
+            journal_path,
+            made_by,
+            len(request.problems),
+            request.model.backbone.vocabulary_size,
+        )
+    found = _evaluate(request, name, verbose, journal)
+    write_results(results_path, made_by, found)
+    if journal is not None:
+        journal.remove()
     return found
 
 
-def _read_results(path, made_by):
-    """Returns the evaluation in a file, or `None` if there is no file."""
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        entry = json.load(file)
-    others = entry.pop("made_by", {})
-    wrong = [key for key in made_by if others.get(key) != made_by[key]]
-    if wrong:
-        raise ValueError(
-            f"`results_path` must name a new file or results of the same "
-            f"{wrong[0]}. Received: {os.fspath(path)!r}, made with "
-            f"{wrong[0]}={others.get(wrong[0])!r} and not {made_by[wrong[0]]!r}"
-        )
-    return Evaluation.from_dict(entry)
+def _evaluate(request, name, verbose, journal=None):
+    """Returns the evaluation of a request; goes on from a journal."""
+    known = {} if journal is None else dict(journal.responses)
+    thoughts = None
+    if request.make_thoughts is not None and len(known) < len(request.problems):
+        # Not part of the time that the answers take.
+        thoughts = request.make_thoughts()
+    if journal is None:
+        start = time.perf_counter()
+        generated = _generate(request, name, verbose, thoughts, known)
+        seconds = time.perf_counter() - start
+    else:
+        with journal:
+            generated = _generate(
+                request, name, verbose, thoughts, known, journal.add
+            )
+        seconds = journal.seconds
+    preprocessor = request.model.preprocessor
+    end = preprocessor.tokenizer.end_token_id
+    tokens = sum(len(ids) - (end in ids) for ids in generated)
+    if request.model.thought_kind == "continuous":
+        tokens += sum(request.counts)
+    responses = tuple(preprocessor.generate_postprocess(generated))
+    count = len(request.problems)
+    return Evaluation(
+        tokens_generated=tokens / count,
+        seconds=seconds / count,
+        predictions=responses,
+        **judge(request.problems, responses, preprocessor.separator),
+    )
 
 
-def weights_hash(model) -> str:
-    """Returns a hash of a model's weights."""
-    return _hash(ops.convert_to_numpy(w) for w in model.weights)
+def _generate(request, name, verbose, thoughts, known, write_down=None):
+    """Returns the token ids of all responses, given those that are known."""
+    questions = request.questions
+    rows = [row for row in range(len(questions)) if row not in known]
+    generated = []
+    if rows:
+        with Progress(
+            name, len(questions), verbose, done=len(known)
+        ) as progress:
 
+            def on_response(index, tokens):
+                if write_down is not None:
+                    write_down(rows[index], tokens)
+                progress.add()
 
-def _hash(arrays) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def extract_answer(response: str) -> str:
-    """Returns what follows the last `#`, without commas and outer spaces."""
-    return normalize_answer(response.rsplit("#", 1)[-1])
-
-
-def normalize_answer(answer: str) -> str:
-    """Returns an answer as answers are compared."""
-    return answer.replace(",", "").strip()
+            generated = request.model.generate_tokens(
+                [questions[row] for row in rows],
+                max_length=request.max_length,
+                num_thoughts=[request.counts[row] for row in rows],
+                batch_size=request.batch_size,
+                verbose=0,
+                thoughts=None if thoughts is None else thoughts[rows],
+                on_response=on_response,
+            )
+    responses = {**known, **dict(zip(rows, generated))}
+    return [responses[row] for row in range(len(questions))]

@@ -1,8 +1,10 @@
 """Means over seeds with their intervals, and paired tests. Needs SciPy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from keras_coconut.checks import check_flag, check_number, refuse
 
 
 class Interval(NamedTuple):
@@ -12,11 +14,18 @@ class Interval(NamedTuple):
     margin: float
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Iterable[float]) -> Interval:
     """Returns the mean over seeds with Student's 95% interval.
 
     Args:
-        values: one figure for each seed. Of a single one the margin is NaN.
+        values: iterable of finite numbers, one figure for each seed, at least
+            one. The margin of a single figure is NaN.
+
+    Returns:
+        An `Interval`.
+
+    Raises:
+        ValueError: If there are no values, or if one is not a finite number.
 
     Example:
     ```python
@@ -25,22 +34,27 @@ def mean_interval(values: Sequence[float]) -> Interval:
     """
     from scipy import stats
 
-    values = list(values)
-    if not values:
-        raise ValueError("`values` must hold at least one. Received: none")
-    mean = sum(values) / len(values)
+    values = [
+        check_number(f"values[{index}]", value)
+        for index, value in enumerate(_listed("values", values))
+    ]
+    # Neither squares nor sums of numbers up to 1 overflow.
+    scale = max(map(abs, values)) or 1.0
+    scaled = [value / scale for value in values]
+    mean = math.fsum(scaled) / len(scaled)
     if len(values) == 1:
-        return Interval(mean, math.nan)
-    variance = sum((x - mean) ** 2 for x in values) / (len(values) - 1)
-    quantile = stats.t.ppf(0.975, len(values) - 1)
-    return Interval(mean, float(quantile * math.sqrt(variance / len(values))))
+        return Interval(mean * scale, math.nan)
+    variance = math.fsum((x - mean) ** 2 for x in scaled) / (len(scaled) - 1)
+    quantile = float(stats.t.ppf(0.975, len(scaled) - 1))
+    margin = quantile * math.sqrt(variance / len(scaled))
+    return Interval(mean * scale, margin * scale)
 
 
 class McNemar(NamedTuple):
     """How two methods differ on the same problems.
 
     `only_first` and `only_second` count the problems that one of them alone
-    answers; `p_value` is that of the exact test that neither is better.
+    answers; `p_value` is that of the exact test of whether either is better.
     """
 
     only_first: int
@@ -48,14 +62,19 @@ class McNemar(NamedTuple):
     p_value: float
 
 
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
+def mcnemar(first: Iterable[bool], second: Iterable[bool]) -> McNemar:
     """Compares two methods by the problems that one of them alone answers.
 
     Args:
-        first, second: for each problem, whether the method answers it.
+        first, second: iterables of bools, at least one. For each problem,
+            whether the method answers it.
+
+    Returns:
+        A `McNemar`.
 
     Raises:
-        ValueError: If they are of different lengths.
+        ValueError: If they are empty or of different lengths, or if a value is
+            not a bool.
 
     Example:
     ```python
@@ -65,6 +84,15 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """
     from scipy import stats
 
+    pairs = []
+    for name, flags in (("first", first), ("second", second)):
+        pairs.append(
+            [
+                check_flag(f"{name}[{index}]", flag)
+                for index, flag in enumerate(_listed(name, flags))
+            ]
+        )
+    first, second = pairs
     if len(first) != len(second):
         raise ValueError(
             "`first` and `second` must be of the same problems. Received: "
@@ -77,3 +105,17 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     if different:
         p_value = stats.binomtest(only_first, different).pvalue
     return McNemar(only_first, only_second, float(p_value))
+
+
+def _listed(name, values) -> list:
+    """Returns a list of at least one value."""
+    expected = "a list of values, at least one"
+    if isinstance(values, str | bytes | dict):
+        raise refuse(name, expected, values)
+    try:
+        values = list(values)
+    except TypeError:
+        raise refuse(name, expected, values) from None
+    if not values:
+        raise refuse(name, expected, values)
+    return values

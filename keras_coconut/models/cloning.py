@@ -10,6 +10,10 @@ arguments. So here what comes out is what the constructor needs.
 import functools
 from typing import Any, NamedTuple
 
+import keras
+
+from keras_coconut.models import spans
+
 
 class Parts(NamedTuple):
     """What a clone is made of: the arguments of its constructor."""
@@ -30,30 +34,32 @@ def clonable(construct):
     return __init__
 
 
-def clone_parts(model, clone_layer, call_function=None) -> Parts:
-    """Returns what a clone of a task is made of.
+class ClonedByParts:
+    """A task that Keras clones by its parts, and not along its graph."""
 
-    Args:
-        model: a `ContinuousThoughtLM`.
-        clone_layer: function that returns the clone of a layer.
-        call_function: what `keras.models.clone_model` was given.
+    def compute_output_spec(self, inputs, training=None):
+        spans.check_keys(inputs)
+        shape = (*inputs["response_ids"].shape, self.backbone.vocabulary_size)
+        return keras.KerasTensor(shape, dtype=self.backbone.compute_dtype)
 
-    Raises:
-        ValueError: If there is a `call_function`.
-    """
-    if call_function is not None:
-        raise ValueError(
-            "`call_function` must be left out for a `ContinuousThoughtLM`, "
-            "whose layers are not called one after the other. Received: "
-            f"call_function={call_function!r}"
+    def _run_through_graph(self, inputs, operation_fn=None, call_fn=None):
+        if operation_fn is None:  # While the graph is made.
+            return super()._run_through_graph(inputs, call_fn=call_fn)
+        if call_fn is not None:
+            raise ValueError(
+                "`call_function` must be left out for a `ContinuousThoughtLM`, "
+                "whose layers are not called one after the other. Received: "
+                f"call_function={call_fn!r}"
+            )
+        return Parts(
+            {
+                **self.thinking_config(),
+                "backbone": operation_fn(self.backbone),
+                # Without weights; its config lacks the vocabulary.
+                "preprocessor": self.preprocessor,
+                "dtype": self.dtype_policy,
+                # Keras compiles a clone as the model is compiled.
+                "compile": False,
+                "trainable": self.trainable,
+            }
         )
-    return Parts(
-        {
-            **model.thinking_config(),
-            "backbone": clone_layer(model.backbone),
-            # Without weights; its config lacks the vocabulary.
-            "preprocessor": model.preprocessor,
-            "dtype": model.dtype_policy,
-            "trainable": model.trainable,
-        }
-    )

@@ -1,7 +1,6 @@
 """The Coconut task model: a GPT-2 that reasons in continuous thoughts."""
 
 import threading
-from typing import get_args
 
 import keras
 import keras_hub
@@ -10,13 +9,11 @@ from keras import ops
 from keras_coconut.checks import check_count, check_flag, check_instance
 from keras_coconut.curriculum import ThoughtKind, check_thought_kind
 from keras_coconut.models import (
-    autodiff,
     embeddings,
     generation,
     spans,
-    varying_batches,
 )
-from keras_coconut.models.cloning import clonable, clone_parts
+from keras_coconut.models.cloning import ClonedByParts, clonable
 from keras_coconut.models.passes import (
     make_passes,
     positions_within,
@@ -26,6 +23,7 @@ from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.presets import check_preset, naming
 from keras_coconut.models.questions import check_not_told
 from keras_coconut.models.span_trainer import SpanTrainer
+from keras_coconut.models.thinking import Thinking
 from keras_coconut.models.thought_reader import read_thoughts
 from keras_coconut.models.thought_tokens import (
     add_thought_tokens,
@@ -33,11 +31,9 @@ from keras_coconut.models.thought_tokens import (
     has_thought_tokens,
 )
 
-_KINDS: tuple[ThoughtKind, ...] = get_args(ThoughtKind)
-
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
-class ContinuousThoughtLM(SpanTrainer):
+class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
     """A GPT-2 that reasons by feeding its last hidden state back as input.
 
     Between the begin-of-thought token that ends a question and the
@@ -173,17 +169,7 @@ class ContinuousThoughtLM(SpanTrainer):
         # === Config ===
         self.rematerialize = rematerialize
         self.markers = True if markers is None else markers
-        # How it thinks, beside the weights that were trained to think so: what
-        # puts weights back puts this back too.
-        self._thinking = self.add_weight(
-            name="thinking",
-            shape=(2,),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-        )
-        self.num_thoughts = num_thoughts
-        self.thought_kind = thought_kind
+        self.make_thinking(num_thoughts, thought_kind)
         # Of `generate` and `think`, from however many threads: what Keras
         # makes and keeps for a call is made and kept by one of them.
         self.one_at_a_time = threading.RLock()
@@ -235,46 +221,9 @@ class ContinuousThoughtLM(SpanTrainer):
         kwargs.setdefault("preprocessor", cls.preprocessor_cls(tokenizer))
         return cls(backbone=backbone, **kwargs)
 
-    @property
-    def num_thoughts(self) -> int | None:
-        """How often the model thinks when it is not told.
-
-        It stands among the weights, so that a checkpoint, `EarlyStopping` and
-        the like put back the weights and what they were trained to do.
-        """
-        count = self._read_thinking()[0]
-        return None if count < 0 else count
-
-    @num_thoughts.setter
-    def num_thoughts(self, num_thoughts):
-        if num_thoughts is None:
-            num_thoughts = -1
-        else:
-            num_thoughts = check_count("num_thoughts", num_thoughts)
-        kind = self._read_thinking()[1]
-        self._thinking.assign([num_thoughts, kind])
-
-    @property
-    def thought_kind(self) -> ThoughtKind:
-        """`"continuous"` or `"pause"`; kept like `num_thoughts`."""
-        return _KINDS[self._read_thinking()[1]]
-
-    @thought_kind.setter
-    def thought_kind(self, kind):
-        check_thought_kind(kind)
-        count = self._read_thinking()[0]
-        self._thinking.assign([count, _KINDS.index(kind)])
-
-    def _read_thinking(self):
-        if keras.config.backend() == "jax":
-            # Between the batches of `fit` the variables are empty there.
-            self.jax_state_sync()
-        return ops.convert_to_numpy(self._thinking).tolist()
-
     # === The latent loop ===
 
     def call(self, inputs, training=None):
-        self._check_call(inputs, spans.KEYS)
         x = self._read(inputs, spans.KEYS)
         response_ids, mask = x["response_ids"], x["response_mask"]
         if not self.markers:
@@ -333,23 +282,13 @@ class ContinuousThoughtLM(SpanTrainer):
         if not isinstance(questions, dict):
             return read_thoughts(self, questions, num_thoughts, batch_size)
         check_not_told(num_thoughts)
-        self._check_call(questions, spans.QUESTION_KEYS)
+        self.check_call(questions, spans.QUESTION_KEYS)
         x = self._read(questions, spans.QUESTION_KEYS)
         question = embeddings.embed_tokens(self.backbone, x["question_ids"])
         passes = make_passes(self.backbone, training=False)
         thoughts, *_ = read_and_think(passes, question, x)
         mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
         return thoughts * mask[..., None]
-
-    def _check_call(self, inputs, keys):
-        """Looks at what can be seen now: values, or shapes under a tracer."""
-        spans.check_keys(inputs, keys)
-        if "thoughts" in inputs:
-            spans.check_thoughts(inputs, self.backbone.hidden_dim)
-        if not varying_batches.looked_at() and all(
-            autodiff.has_values(inputs[key]) for key in keys
-        ):
-            self.check_data({key: inputs[key] for key in keys}, keys=keys)
 
     def _read(self, inputs, keys):
         """Returns the tensors of a batch in the types that are computed."""
@@ -481,11 +420,6 @@ class ContinuousThoughtLM(SpanTrainer):
 
     # === Saving ===
 
-    def load_own_variables(self, store):
-        # Weights of an earlier version say nothing of how the model thinks.
-        if store.keys():
-            super().load_own_variables(store)
-
     def thinking_config(self):
         """Returns the arguments of the constructor that are the task's own."""
         return {
@@ -497,15 +431,3 @@ class ContinuousThoughtLM(SpanTrainer):
 
     def get_config(self):
         return {**super().get_config(), **self.thinking_config()}
-
-    # === The functional graph, which is not what the model computes ===
-
-    def compute_output_spec(self, inputs, training=None):
-        spans.check_keys(inputs)
-        shape = (*inputs["response_ids"].shape, self.backbone.vocabulary_size)
-        return keras.KerasTensor(shape, dtype=self.backbone.compute_dtype)
-
-    def _run_through_graph(self, inputs, operation_fn=None, call_fn=None):
-        if operation_fn is None:  # While the graph is made.
-            return super()._run_through_graph(inputs, call_fn=call_fn)
-        return clone_parts(self, operation_fn, call_fn)

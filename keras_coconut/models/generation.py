@@ -46,8 +46,7 @@ def generate_tokens(
         raise refuse("on_response", "a function or `None`", on_response)
     texts, ids, counts = tokenize(model, questions, num_thoughts)
     if thoughts is not None:
-        hidden_dim = model.backbone.hidden_dim
-        thoughts = check_thoughts(thoughts, counts, hidden_dim)
+        thoughts = check_thoughts(model, thoughts, counts)
     stop_token_ids = _stop_token_ids(model, stop_token_ids)
     lengths = [len(row) + count for row, count in zip(ids, counts)]
     limits = _limits(model, lengths, max_length, texts)

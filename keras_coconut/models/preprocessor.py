@@ -170,6 +170,11 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         """The learned token that takes the place of a thought as a pause."""
         return self.tokenizer.token_to_id(THOUGHT)
 
+    def __call__(self, *args, **kwargs):
+        # Past Keras, which has nothing to convert here, and which would add all
+        # arguments, however many problems they are, to an error's message.
+        return self.call(*args, **kwargs)
+
     def call(
         self,
         x,

@@ -42,7 +42,7 @@ def naming(preset: str):
         raise ValueError(
             "`preset` must be the folder of a whole preset, as "
             f"`save_to_preset` writes it. Received: preset={shown(preset)}, "
-            f"and {what}: {type(error).__name__}, {shown(str(error))}"
+            f"and {what}: {type(error).__name__}, {str(error)[:200]}"
         ) from error
 
 

@@ -1,5 +1,7 @@
 """Questions as strings: who thinks how often, and who shares a batch."""
 
+import numpy as np
+
 from keras_coconut.models import spans
 
 # A program is compiled for each question length: few lengths, few programs.
@@ -83,16 +85,23 @@ def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
     return batches
 
 
-def check_thoughts(thoughts, num_thoughts, hidden_dim):
-    """Returns given thoughts as an array; raises a `ValueError` if they can't.
+def check_thoughts(model, thoughts, num_thoughts) -> np.ndarray:
+    """Returns given thoughts as an array, else raises a `ValueError`.
 
     Args:
-        thoughts: array-like, which must be (rows, K, D).
+        model: a `ContinuousThoughtLM`.
+        thoughts: array-like of finite numbers, (rows, K, D).
         num_thoughts: list of ints, how many of them each row takes.
-        hidden_dim: int, D.
     """
-    thoughts = spans.to_numpy(thoughts)
+    if model.thought_kind != "continuous":
+        raise ValueError(
+            "`thoughts` must be left out for a model whose thoughts are "
+            "pauses, which nothing can replace. Received: thought_kind="
+            f"{model.thought_kind!r}"
+        )
+    thoughts = spans.finite_numbers("thoughts", thoughts)
     rows, most = len(num_thoughts), max(num_thoughts)
+    hidden_dim = model.backbone.hidden_dim
     if (
         thoughts.ndim != 3
         or thoughts.shape[0] != rows

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_coconut.checks import shown
 from keras_coconut.models import (
+    autodiff,
     compilation,
     spans,
     torch_optimizer,
@@ -162,7 +163,9 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         return super().train_on_batch(x, y, sample_weight, **kwargs)
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
-        # `CurriculumDataset` preprocesses; batches arrive as they should be.
+        # Of one batch; `CurriculumDataset` preprocesses.
+        self.check_data(x, y, sample_weight)
+        y = _labels_for_weights(x, y, sample_weight)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def compute_loss(
@@ -236,6 +239,21 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                     f"a dataset of them. Received: {type(x).__name__}"
                 )
             return self._check_batch((x, y, sample_weight), keys)
+
+    def __call__(self, inputs, *args, **kwargs):
+        # Here, since Keras adds all arguments to an error from within `call`.
+        self.check_call(inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def check_call(self, inputs, keys=spans.KEYS):
+        """Looks at what a call is given: values, or shapes under a tracer."""
+        spans.check_keys(inputs, keys)
+        if "thoughts" in inputs:
+            spans.check_thoughts(inputs, self.backbone.hidden_dim)
+        if not varying_batches.looked_at() and all(
+            autodiff.has_values(inputs[key]) for key in keys
+        ):
+            self.check_data({key: inputs[key] for key in keys}, keys=keys)
 
     def _check_batch(self, batch, keys=spans.KEYS):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)

@@ -312,6 +312,26 @@ def to_numpy(values) -> np.ndarray:
     return np.asarray(values)
 
 
+def finite_numbers(name: str, values) -> np.ndarray:
+    """Returns an array of finite numbers, else raises a `ValueError`."""
+    expected = "an array of finite numbers"
+    try:
+        array = to_numpy(values)
+        # bfloat16 is no type of NumPy's own.
+        if array.dtype.kind == "V":
+            array = array.astype("float32")
+    except (TypeError, ValueError):
+        raise refuse(name, expected, values) from None
+    if array.dtype.kind not in "fiu":
+        raise refuse(name, expected, values)
+    if not np.isfinite(array).all():
+        where = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        raise ValueError(
+            f"`{name}` must be {expected}. Received: {array[where]} at {where}"
+        )
+    return array
+
+
 def check_questions(name: str, questions) -> list[str]:
     """Returns questions as a list of strings, or raises a `ValueError`."""
     texts = [questions] if isinstance(questions, str) else questions

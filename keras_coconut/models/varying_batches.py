@@ -224,14 +224,19 @@ def _parts_of(tensor):
 
 
 def _shapes(tensor):
+    if tensor is None:  # No labels or no weights.
+        return None
     return [tuple(part.shape) for part in _parts_of(tensor)]
 
 
 def _describe(name, batches) -> str:
-    what = name.removesuffix("_function").replace("test", "evaluation")
+    what = {"train": "training", "test": "evaluation"}.get(
+        name.removesuffix("_function"), "prediction"
+    )
     x, *_ = keras.utils.unpack_x_y_sample_weight(batches[0])
-    shapes = {
-        key.removesuffix("_ids").removesuffix("_mask"): _shapes(value)[0]
-        for key, value in sorted(x.items())
-    }
-    return f"the {what} step for {shapes}"
+    lengths = [
+        f"{key.removesuffix('_mask')} {_shapes(value)[0][1]}"
+        for key, value in x.items()
+        if key.endswith("_mask")
+    ]
+    return f"the {what} step for the lengths {', '.join(lengths)}"

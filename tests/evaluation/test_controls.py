@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
+import keras_coconut
 from keras_coconut.evaluation import controls
 from keras_coconut.evaluation.problems import evaluate_problems
 
@@ -65,15 +66,168 @@ def test_what_replaces_thoughts():
 def test_controls_of_a_model(text_model):
     problems = tiny.problems(6)
     text_model.num_thoughts = 2
-    found = controls.evaluate_controls(text_model, problems, max_length=5)
+    options = dict(max_length=5, verbose=0)
+    found = controls.evaluate_controls(text_model, problems, **options)
     assert set(found) == set(controls.CONTROLS)
-    none = evaluate_problems(text_model, problems, 0, max_length=5)
+    none = evaluate_problems(text_model, problems, 0, **options)
     assert found["none"].predictions == none.predictions
     answers = {name: entry.predictions for name, entry in found.items()}
     assert len(set(answers.values())) > 1
     assert not controls.evaluate_controls(text_model, problems, 0)
     text_model.thought_kind = "pause"
-    found = controls.evaluate_controls(text_model, problems, max_length=5)
+    found = controls.evaluate_controls(text_model, problems, **options)
     assert set(found) == {"none"}
     with pytest.raises(ValueError, match="at least two problems.*1"):
         controls.evaluate_controls(text_model, problems[:1])
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_a_number_of_thoughts_for_each_problem(text_model, kind):
+    """Each problem gets whole thoughts of another, however few it had."""
+    problems = tiny.problems(4)
+    questions = [problem.question for problem in problems]
+    counts = [1, 3, 0, 2]
+    given = []
+    generate = text_model.generate_tokens
+
+    def watched(questions, **options):
+        given.append(options)
+        return generate(questions, **options)
+
+    text_model.__dict__["generate_tokens"] = watched
+    found = controls.evaluate_controls(
+        text_model, problems, kind(counts), max_length=4, verbose=0
+    )
+    replaced = controls.replace_thoughts(text_model.think(questions, 3))
+    for options, (name, evaluation) in zip(given, found.items()):
+        if name == "none":
+            assert options["num_thoughts"] == [0] * 4
+            continue
+        assert options["num_thoughts"] == counts
+        np.testing.assert_array_equal(options["thoughts"], replaced[name])
+        assert (np.abs(options["thoughts"]).sum(axis=-1) > 0).all()
+        assert evaluation.tokens_generated >= sum(counts) / 4
+
+
+def test_lines_say_which_control_runs(text_model, capsys):
+    problems = tiny.problems(3)
+    controls.evaluate_controls(text_model, problems, 1, max_length=3)
+    lines = capsys.readouterr().out.splitlines()
+    ended = [line for line in lines if "3/3 problems" in line]
+    assert [line.rpartition(": 3/3")[0] for line in ended] == [
+        "control 1 of 4: none",
+        "think",
+        "control 2 of 4: noise",
+        "control 3 of 4: other",
+        "control 4 of 4: mean",
+    ]
+    controls.evaluate_controls(text_model, problems, 1, 3, verbose=0)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_a_folder_keeps_what_is_finished(text_model, tmp_path, monkeypatch):
+    problems = tiny.problems(4)
+    options = dict(num_thoughts=2, max_length=5, batch_size=2, verbose=0)
+    expected = controls.evaluate_controls(text_model, problems, **options)
+    options["results_folder"] = tmp_path / "new" / "controls"
+    make, batches = text_model.make_generate_function, []
+
+    def interrupted():
+        batches.append(None)
+        if len(batches) == 6:  # The second batch of the third control.
+            raise KeyboardInterrupt
+        return make()
+
+    generator = text_model.__dict__
+    with monkeypatch.context() as patch:
+        patch.setitem(generator, "make_generate_function", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            controls.evaluate_controls(text_model, problems, **options)
+    names = {path.name for path in options["results_folder"].iterdir()}
+    assert names == {"none.json", "noise.json", "other.json.partial"}
+    batches[:] = [None] * 6
+    with monkeypatch.context() as patch:
+        patch.setitem(generator, "make_generate_function", interrupted)
+        found = controls.evaluate_controls(text_model, problems, **options)
+    assert len(batches) == 6 + 3
+    for name, evaluation in found.items():
+        assert evaluation.predictions == expected[name].predictions
+        assert evaluation.correct == expected[name].correct
+    # Nothing is thought or generated when all is there.
+    with monkeypatch.context() as patch:
+        patch.setattr(controls, "read_thoughts", None)
+        patch.setitem(generator, "make_generate_function", None)
+        again = controls.evaluate_controls(text_model, problems, **options)
+    assert again == found
+    with pytest.raises(ValueError, match="same thoughts.*noise.json"):
+        controls.evaluate_controls(text_model, problems, seed=1, **options)
+
+
+LONG = keras_coconut.Problem("x" * 50, ["1"], "2")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(model="gpt2"), "`model` must be"),
+        (dict(problems=3), "`problems` must be"),
+        (dict(problems=[LONG]), "`problems` must hold at least two"),
+        (dict(num_thoughts=-1), "`num_thoughts` must be"),
+        (dict(num_thoughts="2"), "`num_thoughts` must be"),
+        (dict(num_thoughts=[1, 2, 3]), "`num_thoughts` must be"),
+        (dict(num_thoughts=60), "must fit"),
+        # Room for its own thought, and not for as many as another's.
+        (dict(problems=[LONG, LONG], num_thoughts=[1, 9]), "must fit"),
+        (dict(max_length=0), "`max_length` must be"),
+        (dict(batch_size=True), "`batch_size` must be"),
+        (dict(verbose=-1), "`verbose` must be"),
+        (dict(seed=None), "`seed` must be"),
+        (dict(seed=-1), "`seed` must be"),
+        (dict(seed=0.5), "`seed` must be"),
+        (dict(results_folder=3), "`results_folder` must be a path"),
+    ],
+)
+def test_arguments_are_refused_before_any_work(text_model, change, message):
+    text_model.__dict__["generate_tokens"] = None
+    arguments = dict(
+        model=text_model,
+        problems=tiny.problems(2),
+        num_thoughts=2,
+        max_length=5,
+    )
+    with pytest.raises(ValueError, match=message) as error:
+        controls.evaluate_controls(**{**arguments, **change})
+    assert len(str(error.value)) < 500
+
+
+def test_a_folder_that_cannot_be_written(text_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    text_model.__dict__["generate_tokens"] = None
+    for folder in ("file", "file/more"):
+        with pytest.raises(OSError, match="file"):
+            controls.evaluate_controls(
+                text_model,
+                tiny.problems(2),
+                1,
+                results_folder=tmp_path / folder,
+            )
+
+
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        None,
+        "thoughts",
+        3.0,
+        np.zeros((3, 2)),
+        np.zeros((1, 2, 4)),
+        np.full((3, 2, 4), np.inf),
+        [[[1.0]], [[1.0, 2.0]]],
+        np.zeros((3, 2, 4), "bool"),
+    ],
+)
+def test_what_are_no_thoughts(thoughts):
+    with pytest.raises(ValueError, match="`thoughts` must") as error:
+        controls.replace_thoughts(thoughts)
+    assert len(str(error.value)) < 500

@@ -1,21 +1,25 @@
 """Accuracy, chains, tokens; against responses made by hand."""
 
-import json
+import dataclasses
+import math
 
-import keras
 import numpy as np
 import pytest
 import tiny
-from keras import ops
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import PROBLEMS, RESPONSES, Script
 
 import keras_coconut
-from keras_coconut.evaluation import answer_accuracy
-from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+from keras_coconut.evaluation.figures import judge
 from keras_coconut.evaluation.problems import (
     Evaluation,
     evaluate_problems,
     extract_answer,
+    normalize_answer,
 )
+
+FOUND = Evaluation(0.5, 1.0, 3.5, 0.25, ("7", "8"), (True, False))
 
 
 @pytest.mark.parametrize(
@@ -33,141 +37,233 @@ def test_extract_answer(response, answer):
     assert extract_answer(response) == answer
 
 
-class Scripted:
-    """Stands for a model: says what it is told."""
-
-    num_thoughts = 2
-    thought_kind = "continuous"
-    weights = ()
-
-    def __init__(self, preprocessor, responses):
-        self.preprocessor = preprocessor
-        self.responses = responses
-        self.calls = 0
-
-    def generate_tokens(self, questions, **kwargs):
-        assert kwargs["num_thoughts"] == 2
-        self.calls += 1
-        end = [self.preprocessor.tokenizer.end_token_id]
-        tokenizer = self.preprocessor.tokenizer
-        return [
-            tokenizer([response])[0] + end * (response != "endless")
-            for response in self.responses
-        ]
+@pytest.mark.parametrize("function", [extract_answer, normalize_answer])
+def test_only_strings_hold_answers(function):
+    for value in (None, 3, b"7", ["7"]):
+        with pytest.raises(ValueError, match="must be a string"):
+            function(value)
 
 
 def test_every_figure(text_model):
-    problems = [
-        keras_coconut.Problem("a", ["7", "4"], "1,000"),
-        keras_coconut.Problem("b", ["7"], "2"),
-        keras_coconut.Problem("c", [], "3"),
-        keras_coconut.Problem("d", ["1"], "4"),
-    ]
-    responses = ["7\n4\n### 1000", "8\n### 2", "### 33", "endless"]
-    model = Scripted(text_model.preprocessor, responses)
-    found = evaluate_problems(model, problems)
+    script = Script(text_model, RESPONSES)
+    found = evaluate_problems(text_model, PROBLEMS, 2, verbose=0)
     assert found.accuracy == 0.5
     assert found.chain_match == 0.5
-    assert found.predictions == tuple(responses)
+    assert found.predictions == tuple(RESPONSES.values())
     assert found.correct == (True, True, False, False)
-    lengths = [len(ids) for ids in text_model.preprocessor.tokenizer(responses)]
+    tokenizer = text_model.preprocessor.tokenizer
+    lengths = [len(ids) for ids in tokenizer(list(RESPONSES.values()))]
     assert found.tokens_generated == 2 + np.mean(lengths)
     assert found.seconds > 0
+    assert script.options[0]["num_thoughts"] == [2] * 4
     # Pauses are read all at once; none of them is generated.
-    model.thought_kind = "pause"
-    found = evaluate_problems(model, problems)
+    text_model.thought_kind = "pause"
+    found = evaluate_problems(text_model, PROBLEMS, 2, verbose=0)
     assert found.tokens_generated == np.mean(lengths)
 
 
-def test_results_are_generated_once(text_model, tmp_path):
-    problems = tiny.problems(2)
-    model = Scripted(text_model.preprocessor, ["7\n### 7", "### 1"])
-    path = tmp_path / "results.json"
-    first = evaluate_problems(model, problems, results_path=path)
-    assert evaluate_problems(model, problems, results_path=path) == first
-    assert model.calls == 1
-    with pytest.raises(ValueError, match="same max_length.*None and not 5"):
-        evaluate_problems(model, problems, max_length=5, results_path=path)
-    with pytest.raises(ValueError, match="same problems"):
-        evaluate_problems(model, problems[::-1], results_path=path)
-    model.weights = [np.ones(3)]
-    with pytest.raises(ValueError, match="same weights"):
-        evaluate_problems(model, problems, results_path=path)
-    with pytest.raises(ValueError, match="at least one problem"):
-        evaluate_problems(model, [])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [0, 1, 2, 4],
+        (0, 1, 2, 4),
+        np.array([0, 1, 2, 4], "int64"),
+        np.array([0, 1, 2, 4], "uint8"),
+    ],
+    ids=lambda counts: type(counts).__name__,
+)
+def test_a_number_of_thoughts_for_each_problem(text_model, counts):
+    script = Script(text_model, RESPONSES)
+    found = evaluate_problems(text_model, PROBLEMS, counts, verbose=0)
+    assert script.options[0]["num_thoughts"] == [0, 1, 2, 4]
+    tokenizer = text_model.preprocessor.tokenizer
+    lengths = [len(ids) for ids in tokenizer(list(RESPONSES.values()))]
+    assert found.tokens_generated == 7 / 4 + np.mean(lengths)
 
 
-def test_answers_while_training(text_model):
-    dataset = keras_coconut.CurriculumDataset(
-        tiny.problems(8),
-        text_model.preprocessor,
-        keras_coconut.Curriculum(1, extra_stage=False),
-        batch_size=8,
+@pytest.mark.parametrize("number", [np.int64(2), np.uint8(2), np.array(2)])
+def test_numbers_of_numpy(text_model, number, tmp_path):
+    Script(text_model, RESPONSES)
+    options = dict(verbose=0, results_path=tmp_path / "r.json")
+    found = evaluate_problems(
+        text_model, PROBLEMS, number, number * 5, number, **options
     )
-    tiny.compiled(text_model)
-    history = text_model.fit(
-        dataset,
-        epochs=3,
-        verbose=0,
-        callbacks=[
-            keras_coconut.CurriculumScheduler(dataset),
-            AnswerAccuracy(tiny.problems(4), every=2, max_length=6),
-        ],
-    ).history
-    accuracy = history["val_answer_accuracy"]
-    assert len(accuracy) == 3 and accuracy[1] == accuracy[2]
-    expected = evaluate_problems(text_model, tiny.problems(4), max_length=6)
-    callback = AnswerAccuracy(tiny.problems(4), max_length=6)
-    callback.set_model(text_model)
-    callback.on_epoch_end(0, logs := {})
-    assert logs["val_answer_accuracy"] == expected.accuracy
+    assert evaluate_problems(text_model, PROBLEMS, 2, 10, **options) == found
 
 
-def test_the_best_of_the_last_stage_is_kept(text_model, tmp_path, monkeypatch):
-    curriculum = keras_coconut.Curriculum(1, extra_stage=False)
-    dataset = keras_coconut.CurriculumDataset(
-        tiny.problems(8), text_model.preprocessor, curriculum, batch_size=8
+def test_problems_from_a_generator_or_of_dictionaries(text_model):
+    Script(text_model, RESPONSES)
+    found = evaluate_problems(text_model, PROBLEMS, 2, verbose=0)
+    for given_problems in (
+        (problem for problem in PROBLEMS),
+        [problem.to_dict() for problem in PROBLEMS],
+    ):
+        other = evaluate_problems(text_model, given_problems, 2, verbose=0)
+        assert other.predictions == found.predictions
+        assert other.correct == found.correct
+
+
+def test_the_models_own_number_of_thoughts(text_model):
+    script = Script(text_model, RESPONSES)
+    with pytest.raises(ValueError, match="`num_thoughts` must be given"):
+        evaluate_problems(text_model, PROBLEMS, verbose=0)
+    assert not script.options
+    text_model.num_thoughts = 3
+    evaluate_problems(text_model, PROBLEMS, verbose=0)
+    assert script.options[0]["num_thoughts"] == [3] * 4
+
+
+def test_a_progress_line_unless_silent(text_model, capsys):
+    problems = tiny.problems(4)
+    options = dict(num_thoughts=1, max_length=4)
+    evaluate_problems(text_model, problems, **options)
+    assert "evaluate: 4/4 problems" in capsys.readouterr().out
+    evaluate_problems(text_model, problems, verbose=0, **options)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+LONG = keras_coconut.Problem("x" * 40, ["1"], "2")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(model=None), "`model` must be a `keras_coconut.Cont"),
+        (dict(model="gpt2"), "`model` must be"),
+        (dict(problems=[]), "`problems` must hold at least one"),
+        (dict(problems=None), "`problems` must be"),
+        (dict(problems="p.json"), "`problems` must be"),
+        (dict(problems=[*PROBLEMS, 3]), r"`problems\[4\]`"),
+        (dict(num_thoughts=-1), "`num_thoughts` must be"),
+        (dict(num_thoughts=1.5), "`num_thoughts` must be"),
+        (dict(num_thoughts="2"), "`num_thoughts` must be"),
+        (dict(num_thoughts=True), "`num_thoughts` must be"),
+        (dict(num_thoughts=[1, 2]), "`num_thoughts` must be"),
+        (dict(num_thoughts=[1, 2, 3, -4]), "`num_thoughts` must be"),
+        (dict(num_thoughts=[[1], [2], [3], [4]]), "`num_thoughts` must be"),
+        (dict(num_thoughts=60), "must fit the backbone's maximum length"),
+        (dict(max_length=0), "`max_length` must be"),
+        (dict(max_length="8"), "`max_length` must be"),
+        (dict(max_length=2.0), "`max_length` must be"),
+        (dict(max_length=64), "must fit the backbone's maximum length"),
+        (dict(problems=[*PROBLEMS, LONG]), "must fit .* row 4"),
+        (dict(batch_size=0), "`batch_size` must be"),
+        (dict(batch_size=None), "`batch_size` must be"),
+        (dict(verbose=3), "`verbose` must be"),
+        (dict(verbose="yes"), "`verbose` must be"),
+        (dict(verbose=None), "`verbose` must be"),
+        (dict(thoughts="none"), "`thoughts` must be an array"),
+        (dict(thoughts=[[1], [1, 2]]), "`thoughts` must be an array"),
+        (dict(thoughts=np.zeros((4, 2, 7))), "`thoughts` must hold .*16"),
+        (dict(thoughts=np.zeros((3, 2, 16))), "`thoughts` must hold .*4, at"),
+        (dict(thoughts=np.zeros((4, 1, 16))), "`thoughts` must hold .*least 2"),
+        (dict(thoughts=np.full((4, 2, 16), np.nan)), "`thoughts` .* finite"),
+        (dict(thoughts=np.zeros((4, 2, 16), "complex64")), "`thoughts` must"),
+        (dict(results_path=3), "`results_path` must be a path"),
+        (dict(results_path=""), "`results_path` must be a path"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_arguments_are_refused_before_any_work(text_model, change, message):
+    script = Script(text_model, RESPONSES)
+    arguments = dict(
+        model=text_model, problems=PROBLEMS, num_thoughts=2, max_length=20
     )
-    # The last stage begins with epoch 1; its best comes with epoch 3.
-    accuracies = iter([1.0, 0.2, 0.1, 0.5, 0.4])
+    with pytest.raises(ValueError, match=message) as error:
+        evaluate_problems(**{**arguments, **change})
+    assert len(str(error.value)) < 500
+    assert not script.options
 
-    def evaluate(model, problems, **kwargs):
-        weights = model.backbone.weights[0]
-        seen.append(ops.convert_to_numpy(weights))
-        found = Evaluation(next(accuracies), 0.0, 0.0, 0.0, ("7",), (True,))
-        return found
 
-    seen = []
-    monkeypatch.setattr(answer_accuracy, "evaluate_problems", evaluate)
-    best = tmp_path / "best"
-    best.mkdir()
-    # Left by an earlier run, which must not count.
-    (best / "validation.json").write_text('{"accuracy": 1.0}')
-    history = tiny.compiled(text_model).fit(
-        dataset,
-        epochs=5,
-        verbose=0,
-        callbacks=[
-            keras_coconut.CurriculumScheduler(dataset),
-            AnswerAccuracy(
-                tiny.problems(1), best_preset=best, curriculum=curriculum
-            ),
-            keras.callbacks.TensorBoard(str(tmp_path / "logs")),
-        ],
+def test_pauses_cannot_be_replaced(text_model):
+    text_model.thought_kind = "pause"
+    with pytest.raises(ValueError, match="`thoughts` must be left out"):
+        evaluate_problems(
+            text_model, PROBLEMS, 2, thoughts=np.zeros((4, 2, 16))
+        )
+
+
+def test_a_model_without_preprocessor_or_sampler(model, text_model):
+    with pytest.raises(ValueError, match="`model` must .* preprocessor=None"):
+        evaluate_problems(model, PROBLEMS, 2)
+    text_model = keras_coconut.ContinuousThoughtLM(
+        text_model.backbone, text_model.preprocessor, compile=False
     )
-    assert history.history["val_answer_accuracy"] == [1.0, 0.2, 0.1, 0.5, 0.4]
-    kept = keras_coconut.ContinuousThoughtLM.from_preset(str(best))
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(kept.backbone.weights[0]), seen[3]
-    )
-    figures = json.loads((best / "validation.json").read_text())
-    assert Evaluation.from_dict(figures).accuracy == 0.5
-    written = b"".join(
-        path.read_bytes() for path in tmp_path.glob("logs/validation/*")
-    )
-    assert b"answer_accuracy" in written
+    with pytest.raises(ValueError, match="`model` must be compiled"):
+        evaluate_problems(text_model, PROBLEMS, 2)
 
 
-def test_the_best_needs_a_curriculum():
-    with pytest.raises(ValueError, match="curriculum.*None"):
-        AnswerAccuracy(tiny.problems(1), best_preset="best")
+def test_there_and_back():
+    assert Evaluation.from_dict(FOUND.to_dict()) == FOUND
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(accuracy="0.5"), "`accuracy` must be a finite number"),
+        (dict(accuracy=math.nan), "`accuracy` must be a finite number"),
+        (dict(accuracy=None), "`accuracy` must be a finite number"),
+        (dict(accuracy=True), "`accuracy` must be a finite number"),
+        (dict(accuracy=1.5), "`accuracy` must be a finite number"),
+        (dict(accuracy=1.0), "`accuracy` must be the share of `correct`, 0.5"),
+        (dict(chain_match=-0.1), "`chain_match` must be a finite number"),
+        (dict(tokens_generated=-1), "`tokens_generated` must be"),
+        (dict(seconds=math.inf), "`seconds` must be"),
+        (dict(predictions=["7"]), "one entry for each problem.* 1 and 2"),
+        (dict(predictions="78"), "`predictions` must be a list of strings"),
+        (dict(predictions=["7", None]), r"predictions\[1\]=None"),
+        (dict(correct=[1, 0]), r"`correct` .*booleans.* correct\[0\]=1"),
+        (dict(predictions=[], correct=[]), "at least one"),
+        (dict(more=1), "unknown .*more"),
+        (dict(accuracy=...), r"missing \['accuracy'\]"),
+    ],
+)
+def test_what_is_no_evaluation(change, message):
+    entry = {**FOUND.to_dict(), **change}
+    entry = {key: value for key, value in entry.items() if value is not ...}
+    with pytest.raises(ValueError, match=message) as error:
+        Evaluation.from_dict(entry)
+    assert len(str(error.value)) < 500
+    with pytest.raises(ValueError, match="`entry` must be a dictionary"):
+        Evaluation.from_dict([entry])
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.text(), max_size=3), st.text(), st.text()),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_response_can_be_judged(rows):
+    problems = [
+        keras_coconut.Problem("?", steps, answer) for steps, answer, _ in rows
+    ]
+    responses = [response for _, _, response in rows]
+    figures = judge(problems, responses, "\n")
+    found = Evaluation(
+        tokens_generated=1.0,
+        seconds=0.0,
+        predictions=tuple(responses),
+        **figures,
+    )
+    assert Evaluation.from_dict(found.to_dict()) == found
+    # A response that says the answer is right, whatever stands before it.
+    said = [f"{row[2]}### {row[1]}" for row in rows]
+    for row, right in zip(rows, judge(problems, said, "\n")["correct"]):
+        assert right or "#" in row[1]
+
+
+def test_generated_and_replayed_thoughts_agree(text_model):
+    """A real model: given its own thoughts, it answers as it does itself."""
+    problems = tiny.problems(5)
+    counts = [3, 0, 1, 2, 3]
+    options = dict(max_length=6, verbose=0, batch_size=2)
+    own = evaluate_problems(text_model, problems, counts, **options)
+    thoughts = text_model.think([p.question for p in problems], counts)
+    replayed = evaluate_problems(
+        text_model, problems, counts, thoughts=thoughts, **options
+    )
+    assert dataclasses.replace(replayed, seconds=own.seconds) == own

@@ -2,12 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_coconut import Problem
-from keras_coconut.evaluation import reasoning_paths
-from keras_coconut.evaluation.problems import Evaluation
 from keras_coconut.evaluation.reasoning_paths import (
     CLASSES,
     classify_response,
@@ -93,22 +94,225 @@ def test_every_output_falls_in_one_class():
                 assert found in CLASSES
 
 
-def test_each_number_of_thoughts_is_forced(monkeypatch):
+def force(model, responses):
+    """Lets a model answer each question as it does after k thoughts."""
     forced = []
 
-    def evaluate(model, problems, count, **kwargs):
-        forced.append(count)
-        responses = (words(*(0, 2, 4)[count:]) + "### Ann is a c.",) * 2
-        return Evaluation(1.0, 0.0, 0.0, 0.0, responses, (True, True))
+    def generate(questions, num_thoughts, on_response, **options):
+        assert len(set(num_thoughts)) == 1
+        forced.append(num_thoughts[0])
+        tokens = model.preprocessor.tokenizer([responses[num_thoughts[0]]])
+        for index in range(len(questions)):
+            on_response(index, tokens[0])
+        return tokens * len(questions)
 
-    monkeypatch.setattr(reasoning_paths, "evaluate_problems", evaluate)
-    found = evaluate_reasoning(None, [PROBLEM] * 2, range(3))
-    assert forced == [0, 1, 2]
+    model.__dict__["generate_tokens"] = generate
+    return forced
+
+
+RESPONSES = [
+    words(0, 2, 4) + "### Ann is a c.",
+    words(2, 4) + "### Ann is a c.",
+    "### Ann is a c.",
+]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, iter])
+def test_each_number_of_thoughts_is_forced(text_model, kind):
+    forced = force(text_model, RESPONSES)
+    found = evaluate_reasoning(
+        text_model, [PROBLEM] * 2, kind(range(3)), verbose=0
+    )
+    assert forced == [0, 1, 2] == list(found)
+    assert all(type(count) is int for count in found)
     assert [shares["correct_path"] for _, shares in found.values()] == [1, 1, 0]
     assert found[2][1]["correct_label"] == 1
     assert all(sum(shares.values()) == 1 for _, shares in found.values())
+    assert [entry.accuracy for entry, _ in found.values()] == [1, 1, 1]
+
+
+def test_lines_say_which_number_is_forced(text_model, capsys):
+    force(text_model, RESPONSES)
+    evaluate_reasoning(text_model, [PROBLEM] * 2, [0, 2])
+    text = capsys.readouterr().out
+    assert "thoughts forced: 0 (1 of 2): 2/2 problems" in text
+    assert "thoughts forced: 2 (2 of 2): 2/2 problems" in text
+
+
+def test_a_folder_keeps_what_is_finished(text_model, tmp_path):
+    forced = force(text_model, RESPONSES[:2])
+    options = dict(results_folder=tmp_path / "forced", verbose=0)
+    with pytest.raises(IndexError):
+        evaluate_reasoning(text_model, [PROBLEM] * 2, range(3), **options)
+    assert forced.pop() == 2
+    forced = force(text_model, RESPONSES)
+    found = evaluate_reasoning(text_model, [PROBLEM] * 2, range(3), **options)
+    assert forced == [2]
+    assert {path.name for path in (tmp_path / "forced").iterdir()} == {
+        f"thoughts_{count}.json" for count in range(3)
+    }
+    del options["results_folder"]
+    again = evaluate_reasoning(text_model, [PROBLEM] * 2, range(3), **options)
+    assert [shares for _, shares in again.values()] == [
+        shares for _, shares in found.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(model=None), "`model` must be"),
+        (dict(problems=[]), "`problems` must hold at least one"),
+        (dict(problems=tiny.problems(2)), r"`problems\[0\]\.extra` must hold"),
+        (dict(num_thoughts=3), "`num_thoughts` must be a sequence"),
+        (dict(num_thoughts=np.int64(3)), "`num_thoughts` must be a sequence"),
+        (dict(num_thoughts="012"), "`num_thoughts` must be a sequence"),
+        (dict(num_thoughts=None), "`num_thoughts` must be a sequence"),
+        (dict(num_thoughts=[]), "`num_thoughts` must be a sequence"),
+        (dict(num_thoughts=[0, 1, 0]), "`num_thoughts` must be a sequence"),
+        (dict(num_thoughts=[0, -1]), r"`num_thoughts\[1\]` must be"),
+        (dict(num_thoughts=[0, 1.0]), r"`num_thoughts\[1\]` must be"),
+        (dict(num_thoughts=[[0], [1]]), r"`num_thoughts\[0\]` must be"),
+        (dict(num_thoughts=[0, 60]), "must fit"),
+        (dict(max_length=0), "`max_length` must be"),
+        (dict(batch_size=0), "`batch_size` must be"),
+        (dict(verbose="no"), "`verbose` must be"),
+        (dict(results_folder=3), "`results_folder` must be"),
+    ],
+)
+def test_arguments_are_refused_before_any_work(text_model, change, message):
+    text_model.__dict__["generate_tokens"] = None
+    arguments = dict(model=text_model, problems=[PROBLEM], num_thoughts=[0, 1])
+    with pytest.raises(ValueError, match=message) as error:
+        evaluate_reasoning(**{**arguments, **change})
+    assert len(str(error.value)) < 500
 
 
 def test_a_problem_without_a_graph():
     with pytest.raises(ValueError, match="edges.*without.*idx_to_symbol"):
         classify_response(Problem("a?", [], "b"), "### b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(idx_to_symbol="Ann"),
+        dict(idx_to_symbol=[1, 2, 3, 4, 5, 6]),
+        dict(idx_to_symbol=[]),
+        dict(idx_to_symbol={"0": "Ann"}),
+        dict(edges=None),
+        dict(edges=[[0, 1, 2]]),
+        dict(edges=[[0, 6]]),
+        dict(edges=[[0, -1]]),
+        dict(edges=[["Ann", "a"]]),
+        dict(edges=[0, 1]),
+        dict(edges=[[True, False]]),
+        dict(root=6),
+        dict(root="Ann"),
+        dict(target=None),
+        dict(target=-1),
+        dict(target="x" * 10**6),
+    ],
+)
+def test_a_damaged_graph(change):
+    problem = Problem("?", [], "Ann is a c.", {**tiny.GRAPH, **change})
+    with pytest.raises(ValueError, match=r"`problem\.extra") as error:
+        classify_response(problem, "Ann is a a.\n### Ann is a c.")
+    assert next(iter(change)) in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((None, "### c"), "problem"),
+        ((PROBLEM.to_dict(), "### c"), "problem"),
+        ((PROBLEM, None), "response"),
+        ((PROBLEM, ["### c"]), "response"),
+        ((PROBLEM, "### c", -1), "num_thoughts"),
+        ((PROBLEM, "### c", "1"), "num_thoughts"),
+        ((PROBLEM, "### c", True), "num_thoughts"),
+    ],
+)
+def test_arguments_of_a_classification(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        classify_response(*arguments)
+
+
+NODES = st.integers(0, 6)
+ANYTHING = st.none() | st.integers() | st.text(max_size=3) | st.booleans()
+NAMES = st.lists(
+    st.sampled_from(["Ann", "a", "b", "<0>", "<1>", "<2>"])
+    | st.text(max_size=3),
+    max_size=6,
+)
+GRAPHS = st.fixed_dictionaries(
+    {
+        "idx_to_symbol": NAMES | ANYTHING,
+        "edges": st.lists(
+            st.lists(NODES, min_size=2, max_size=2) | st.lists(ANYTHING),
+            max_size=6,
+        )
+        | ANYTHING,
+        "root": NODES | ANYTHING,
+        "target": NODES | ANYTHING,
+    }
+)
+PIECES = st.sampled_from(
+    [
+        "Ann is a a.",
+        "Every a is a b.",
+        "<0>",
+        "<1>",
+        "<2>",
+        "###",
+        "\n",
+        " ",
+        "Ann",
+    ]
+)
+RESPONSES_OF_ANY_KIND = st.lists(PIECES | st.text(max_size=3), max_size=8).map(
+    "".join
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(GRAPHS, RESPONSES_OF_ANY_KIND, st.integers(0, 3), st.text(max_size=3))
+def test_any_response_to_any_graph(graph, response, num_thoughts, answer):
+    problem = Problem("?", [], answer, graph)
+    try:
+        found = classify_response(problem, response, num_thoughts)
+    except ValueError as error:
+        assert "`problem.extra" in str(error)
+        assert len(str(error)) < 500
+    else:
+        assert found in CLASSES
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.data())
+def test_any_path_through_a_sound_graph(data):
+    """Against all paths that there are, found one by one."""
+    pairs = [(a, b) for a in range(5) for b in range(a + 1, 5)]
+    edges = data.draw(st.lists(st.sampled_from(pairs), unique=True))
+    target = data.draw(st.integers(1, 4))
+    graph = {
+        "idx_to_symbol": [f"<{node}>" for node in range(5)],
+        "edges": [list(edge) for edge in edges],
+        "root": 0,
+        "target": target,
+    }
+    path = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))
+    paths = [[0]]
+    for way in paths:
+        paths += [[*way, b] for a, b in edges if a == way[-1]]
+    response = "".join(f"<{node}>" for node in path) + "### ?"
+    found = classify_response(Problem("?", [], "?", graph), response)
+    if [0, *path] not in paths:
+        assert found == "hallucination"
+    elif path[-1] != target:
+        assert found == "wrong_target"
+    else:
+        shortest = min(len(way) for way in paths if way[-1] == target)
+        longer = len(path) + 1 > shortest
+        assert found == ("longer_path" if longer else "correct_path")

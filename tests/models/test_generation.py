@@ -229,3 +229,56 @@ def test_bad_questions(text_model, questions):
 def test_without_a_preprocessor_strings_are_refused(model):
     with pytest.raises(ValueError, match="without a preprocessor"):
         model.generate("start 3", num_thoughts=0)
+
+
+def test_questions_of_any_length_share_few_programs(monkeypatch):
+    """In a short context, which leaves each of them another room."""
+    model = tiny.compiled(tiny.text_model(layers=1, longest=96))
+    shapes = set()
+    step = generation.respond
+
+    def counted(model, x, stop_token_ids):
+        shapes.add((x["question_ids"].shape[1], x["response_ids"].shape[1]))
+        return step(model, x, stop_token_ids)
+
+    monkeypatch.setattr(generation, "respond", counted)
+    limits = []
+    for length in range(1, 61, 3):
+        question = "x" * length
+        (tokens,) = model.generate_tokens(
+            [question], num_thoughts=1, stop_token_ids=None
+        )
+        # Question, newline, `<bot>`, a thought, `<eot>`.
+        assert len(tokens) == 96 - (length + 4)
+        limits.append(len(tokens))
+    assert len(set(limits)) == 20
+    assert len(shapes) <= 4
+
+
+def test_a_room_that_is_rounded_changes_no_token():
+    model = tiny.compiled(tiny.text_model(layers=1, longest=64))
+    for question in ("start 3", "start 3, +4, -2"):
+        rounded = model.generate_tokens(
+            [question], num_thoughts=2, stop_token_ids=None
+        )
+        exact = model.generate_tokens(
+            [question],
+            num_thoughts=2,
+            max_length=len(rounded[0]),
+            stop_token_ids=None,
+        )
+        assert rounded == exact
+
+
+def test_each_response_is_handed_out_once():
+    model = tiny.compiled(tiny.text_model(layers=1, longest=160))
+    questions = [f"start {i}" for i in range(5)]
+    handed = []
+    tokens = model.generate_tokens(
+        questions,
+        num_thoughts=[0, 1, 2, 1, 0],
+        max_length=90,
+        batch_size=2,
+        on_response=lambda row, ids: handed.append((row, list(ids))),
+    )
+    assert sorted(handed) == list(enumerate(tokens))

@@ -147,7 +147,7 @@ def test_bad_counts(preprocessor, count):
 
 
 def test_a_string_is_no_problem(preprocessor):
-    with pytest.raises(ValueError, match=r"keras_coconut\.Problem"):
+    with pytest.raises(ValueError, match=r"`x\[0\]`.*question.*start 3"):
         preprocessor(["start 3"])
 
 

@@ -34,5 +34,5 @@ def test_saved_and_loaded(tmp_path):
 
 @pytest.mark.parametrize("words", [[""], [3], ["a", None]])
 def test_bad_words(words):
-    with pytest.raises(ValueError, match="strings that are not empty"):
+    with pytest.raises(ValueError, match="must be a string"):
         make_word_tokenizer(words)

@@ -1,0 +1,125 @@
+"""Responses written down as they are finished, so that a stop loses none."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+
+from keras_coconut.checks import check_count, check_number
+from keras_coconut.evaluation.results_file import (
+    FORMAT,
+    check_made_by,
+    damaged,
+)
+from keras_coconut.files import read_text
+from keras_coconut.strict_json import read_entries
+
+
+class Journal:
+    """The finished responses of an evaluation that is not finished itself.
+
+    JSON lines: the first says what the responses are made by; each other one
+    holds a response and the seconds since the line before.
+
+    Args:
+        path: string. The file, which may exist.
+        made_by: dictionary. What the responses depend on; see `describe`.
+        num_problems: int. The number of problems.
+        vocabulary_size: int. Token ids lie below it.
+
+    Attributes:
+        responses: dictionary. The token ids of each response in the file, by
+            the index of its problem.
+        seconds: float. The time that the work in the file took.
+
+    Raises:
+        ValueError: If the file is damaged or was made by something else; names
+            the file. A last line that was not written to its end is left out.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        made_by: Mapping,
+        num_problems: int,
+        vocabulary_size: int,
+    ):
+        self.path = path
+        self.responses: dict[int, list[int]] = {}
+        self.seconds = 0.0
+        self._num_problems = num_problems
+        self._vocabulary_size = vocabulary_size
+        text = self._whole_lines()
+        if text:
+            self._read(text, made_by)
+        self._file = open(path, "a", encoding="utf-8")
+        # What a torn line left would run into the next one.
+        self._file.truncate(len(text.encode()))
+        if not text:
+            self._write({"format": FORMAT, "made_by": made_by})
+
+    def __enter__(self):
+        self._last = time.perf_counter()
+        return self
+
+    def add(self, row: int, tokens: list[int]) -> None:
+        """Writes the response to a problem down."""
+        tokens = [int(token) for token in tokens]
+        self.responses[row] = tokens
+        self._write(
+            {"row": row, "tokens": tokens, "seconds": self._since_last()}
+        )
+
+    def __exit__(self, kind, error, trace):
+        # The time that a batch took which was not finished.
+        self._write({"seconds": self._since_last()})
+        self._file.close()
+
+    def remove(self) -> None:
+        """Deletes the file."""
+        os.unlink(self.path)
+
+    def _since_last(self):
+        last, self._last = self._last, time.perf_counter()
+        self.seconds += self._last - last
+        return self._last - last
+
+    def _write(self, entry):
+        # At once, so that not even a killed process loses it.
+        self._file.write(json.dumps(entry, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def _whole_lines(self):
+        if not os.path.exists(self.path):
+            return ""
+        text = read_text(self.path)
+        return text[: text.rfind("\n") + 1]
+
+    def _read(self, text, made_by):
+        first = True
+        for number, entry in read_entries(self.path, text):
+            if not isinstance(entry, dict):
+                raise damaged(self.path, f"line {number} is not an object")
+            if first:
+                check_made_by(self.path, entry, made_by)
+                first = False
+                continue
+            try:
+                self._take(entry)
+            except ValueError as error:
+                raise damaged(self.path, f"line {number}: {error}") from error
+
+    def _take(self, entry):
+        if set(entry) not in ({"seconds"}, {"row", "tokens", "seconds"}):
+            raise ValueError("it does not hold the expected keys")
+        self.seconds += check_number("seconds", entry["seconds"], least=0)
+        if "row" not in entry:
+            return
+        row = check_count("row", entry["row"], most=self._num_problems - 1)
+        tokens = entry["tokens"]
+        if not isinstance(tokens, list) or not tokens:
+            raise ValueError("`tokens` is not a list of token ids")
+        for token in tokens:
+            check_count("tokens", token, most=self._vocabulary_size - 1)
+        if self.responses.setdefault(row, tokens) != tokens:
+            raise ValueError(f"a second, other response to problem {row}")

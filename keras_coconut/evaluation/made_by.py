@@ -1,0 +1,179 @@
+"""Everything that the figures of an evaluation depend on."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_coconut.checks import shown
+from keras_coconut.evaluation.request import Request
+from keras_coconut.problems import content_hash
+
+# Parts of a config that do not change what is generated.
+_WITHOUT_EFFECT = ("name", "trainable", "dtype", "dropout", "config_file")
+
+
+def describe(request: Request) -> dict:
+    """Returns what the figures of a request depend on, ready for JSON.
+
+    Two requests with equal descriptions get the same responses, up to the
+    rounding of the backend and the machine. The batch size and the backend are
+    part of it only where the sampler draws: they decide which random numbers a
+    question gets.
+
+    Args:
+        request: a `Request`.
+
+    Raises:
+        ValueError: If the sampler draws and has no seed, or has settings that
+            JSON cannot hold.
+    """
+    model = request.model
+    return {
+        "problems": content_hash(request.problems),
+        "weights": weights_hash(model),
+        "dtype": model.backbone.compute_dtype,
+        "backbone": _backbone(model.backbone),
+        "text": _text(model.preprocessor),
+        "sampler": _sampler(model.sampler, request.batch_size),
+        "stop_tokens": [model.preprocessor.tokenizer.end_token_id],
+        "thought_kind": model.thought_kind,
+        "thoughts": request.thoughts,
+        "num_thoughts": request.num_thoughts,
+        "max_length": request.max_length,
+    }
+
+
+def is_random(sampler) -> bool:
+    """Whether a sampler draws random numbers."""
+    return bool(_seed_generators(sampler))
+
+
+def weights_hash(model) -> str:
+    """Returns a hash of the names, types and values of a model's weights.
+
+    Args:
+        model: a `ContinuousThoughtLM`. What it holds beside its backbone does
+            not count.
+    """
+    digest = hashlib.sha256()
+    for weight in model.backbone.weights:
+        value = np.asarray(ops.convert_to_numpy(weight))
+        digest.update(f"{weight.name} {weight.dtype} ".encode())
+        digest.update(array_hash(value).encode())
+    return digest.hexdigest()
+
+
+def array_hash(array: np.ndarray) -> str:
+    """Returns a hash of an array's shape, type and values."""
+    if array.dtype.kind == "V":
+        # Backends disagree about the NumPy type of bfloat16.
+        array = array.astype("float32")
+    digest = hashlib.sha256()
+    digest.update(f"{array.shape} {array.dtype} ".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _backbone(backbone) -> str:
+    """Returns a hash of what a backbone is beside its weights."""
+    layers = sorted(
+        [
+            type(layer).__name__,
+            str(layer.compute_dtype),
+            str(getattr(layer, "quantization_mode", None)),
+            # The scale of LoRA is in no weight.
+            str(getattr(layer, "lora_alpha", None)),
+        ]
+        for layer in backbone._flatten_layers()
+    )
+    return _json_hash(
+        [type(backbone).__name__, _config(backbone.get_config()), layers]
+    )
+
+
+def _text(preprocessor) -> dict:
+    """Returns how strings become tokens, and tokens strings."""
+    tokenizer = preprocessor.tokenizer
+    vocabulary = [
+        [token, tokenizer.token_to_id(token)]
+        for token in tokenizer.get_vocabulary()
+    ]
+    merges = list(getattr(tokenizer, "merges", None) or ())
+    return {
+        "separator": preprocessor.separator,
+        "markers": preprocessor.markers,
+        "tokenizer": _json_hash(
+            [
+                type(tokenizer).__name__,
+                _config(tokenizer.get_config()),
+                vocabulary,
+                merges,
+            ]
+        ),
+    }
+
+
+def _sampler(sampler, batch_size: int) -> dict:
+    """Returns a sampler's class, settings and state."""
+    settings = {
+        name: value
+        for name, value in vars(sampler).items()
+        if not name.startswith("_")
+        and not isinstance(value, keras.random.SeedGenerator)
+    }
+    entry = {
+        "class": f"{type(sampler).__module__}.{type(sampler).__qualname__}",
+        **settings,
+        **sampler.get_config(),
+    }
+    generators = _seed_generators(sampler)
+    for generator in generators:
+        if generator.get_config()["seed"] is None:
+            raise ValueError(
+                "`results_path` must be left out while the sampler draws "
+                "without a seed: its results cannot be made again. Give it "
+                "one, as in `model.compile(sampler=keras_hub.samplers."
+                "RandomSampler(seed=0))`. Received: the sampler "
+                f"{type(sampler).__name__} with seed=None"
+            )
+    if generators:
+        entry["backend"] = keras.config.backend()
+        entry["batch_size"] = batch_size
+        entry["state"] = [
+            ops.convert_to_numpy(generator.state).tolist()
+            for generator in generators
+        ]
+    try:
+        return json.loads(json.dumps(entry, default=_plain, allow_nan=False))
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`results_path` must be left out for a sampler whose settings JSON "
+            f"cannot hold. Received: {shown(entry)}"
+        ) from None
+
+
+def _seed_generators(sampler) -> list:
+    return [
+        value
+        for value in vars(sampler).values()
+        if isinstance(value, keras.random.SeedGenerator)
+    ]
+
+
+def _plain(value):
+    """Returns what JSON can hold for NumPy's numbers and arrays."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _config(config) -> dict:
+    return {k: v for k, v in config.items() if k not in _WITHOUT_EFFECT}
+
+
+def _json_hash(value) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""How often and in what a model thinks, kept beside the weights."""
+
+from typing import get_args
+
+import keras
+from keras import ops
+
+from keras_coconut.checks import check_count
+from keras_coconut.curriculum import ThoughtKind, check_thought_kind
+
+_KINDS: tuple[ThoughtKind, ...] = get_args(ThoughtKind)
+
+
+class Thinking:
+    """A model with `num_thoughts` and `thought_kind` among its weights.
+
+    Weights were trained to think so often. Whatever puts weights back, such as
+    a checkpoint or `EarlyStopping`, then puts this back with them.
+    """
+
+    def make_thinking(self, num_thoughts, thought_kind) -> None:
+        """Makes the variable; called by the constructor."""
+        self._thinking = self.add_weight(
+            name="thinking",
+            shape=(2,),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+        )
+        self.num_thoughts = num_thoughts
+        self.thought_kind = thought_kind
+
+    @property
+    def num_thoughts(self) -> int | None:
+        """How often the model thinks when it is not told."""
+        count = self._read_thinking()[0]
+        return None if count < 0 else count
+
+    @num_thoughts.setter
+    def num_thoughts(self, num_thoughts):
+        if num_thoughts is None:
+            num_thoughts = -1
+        else:
+            num_thoughts = check_count("num_thoughts", num_thoughts)
+        self._thinking.assign([num_thoughts, self._read_thinking()[1]])
+
+    @property
+    def thought_kind(self) -> ThoughtKind:
+        """`"continuous"` or `"pause"`."""
+        return _KINDS[self._read_thinking()[1]]
+
+    @thought_kind.setter
+    def thought_kind(self, kind):
+        kind = check_thought_kind(kind)
+        self._thinking.assign([self._read_thinking()[0], _KINDS.index(kind)])
+
+    def _read_thinking(self):
+        if keras.config.backend() == "jax":
+            # Between the batches of `fit` the variables are empty there.
+            self.jax_state_sync()
+        return ops.convert_to_numpy(self._thinking).tolist()
+
+    def has_task_weights(self) -> bool:
+        # Besides this one: a preset's config says how the model thinks.
+        known = {id(self._thinking), *map(id, self.backbone.weights)}
+        return any(id(weight) not in known for weight in self.weights)
+
+    def load_own_variables(self, store):
+        # Weights of an earlier version say nothing of how the model thinks.
+        if store.keys():
+            super().load_own_variables(store)

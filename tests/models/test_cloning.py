@@ -1,0 +1,84 @@
+"""`keras.models.clone_model` gives the task back, not its graph."""
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+
+import keras_coconut
+
+
+def logits(model, x):
+    return ops.convert_to_numpy(model(x))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("markers", [True, False])
+def test_a_clone_is_another_model_of_the_same_kind(compiled, markers):
+    model = tiny.text_model(layers=1, markers=markers)
+    model.num_thoughts, model.thought_kind = 2, "continuous"
+    if compiled:
+        tiny.compiled(model, keras.optimizers.SGD(0.25), sampler="beam")
+    else:
+        model = keras_coconut.ContinuousThoughtLM(
+            model.backbone, model.preprocessor, num_thoughts=2, compile=False
+        )
+    clone = keras.models.clone_model(model)
+    assert type(clone) is keras_coconut.ContinuousThoughtLM
+    assert clone.compiled == compiled
+    assert clone.markers is markers
+    assert clone.num_thoughts == 2
+    if compiled:
+        assert float(clone.optimizer.learning_rate) == 0.25
+        assert clone.optimizer is not model.optimizer
+        assert isinstance(clone.sampler, keras_hub.samplers.BeamSampler)
+    x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=2)
+    mine = logits(model, x)
+    assert np.abs(logits(clone, x) - mine).max() > 1e-3  # New weights.
+    clone.set_weights(model.get_weights())
+    np.testing.assert_allclose(logits(clone, x), mine, atol=1e-6)
+    for weight in clone.trainable_variables:
+        weight.assign(np.zeros(weight.shape))
+    np.testing.assert_allclose(logits(model, x), mine, atol=1e-6)
+
+
+def test_a_clone_reads_the_question():
+    model = tiny.text_model(layers=1)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=2)
+    other = {**x, "question_ids": np.where(x["question_mask"], 5, 0)}
+    assert np.abs(logits(clone, x) - logits(clone, other)).max() > 0.1
+
+
+def test_a_clone_trains_and_answers():
+    model = tiny.compiled(tiny.text_model(layers=1))
+    clone = keras.models.clone_model(model)
+    data = model.preprocessor(tiny.problems(4), num_thoughts=1)
+    for one in (model, clone):
+        one.set_weights(model.get_weights())
+    losses = [
+        one.fit(*data[:1], verbose=0).history["loss"] for one in (model, clone)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    assert clone.generate("start 3", num_thoughts=1, max_length=4) == (
+        model.generate("start 3", num_thoughts=1, max_length=4)
+    )
+
+
+def test_layers_are_cloned_as_told():
+    model = tiny.text_model(layers=1)
+    same = keras.models.clone_model(model, clone_function=lambda layer: layer)
+    assert same.backbone is model.backbone
+    assert same is not model
+    with pytest.raises(ValueError, match="`call_function` must be left out"):
+        keras.models.clone_model(model, call_function=lambda layer, x: layer(x))
+
+
+def test_the_constructor_shows_its_own_arguments():
+    import inspect
+
+    shown = inspect.signature(keras_coconut.ContinuousThoughtLM).parameters
+    assert list(shown)[:3] == ["backbone", "preprocessor", "num_thoughts"]

@@ -1,0 +1,83 @@
+"""Presets that are damaged: which file, said at once."""
+
+import pathlib
+import shutil
+
+import pytest
+import tiny
+
+import keras_coconut
+
+# File, the bytes that are left of it (`None`: it is gone), and what is named.
+DAMAGE = [
+    ("config.json", None, "config.json"),
+    ("config.json", 10, "config.json"),
+    ("task.json", 100, "task.json"),
+    ("tokenizer.json", 0, "tokenizer.json"),
+    ("assets/tokenizer/vocabulary.json", 1000, "vocabulary.json"),
+    ("assets/tokenizer/vocabulary.json", None, "vocabulary.json"),
+    ("assets/tokenizer/merges.txt", 0, "merges.txt"),
+    ("assets/tokenizer/merges.txt", 1, "merges.txt"),
+    ("model.weights.h5", 1000, "model.weights.h5"),
+    ("model.weights.h5", 0, "model.weights.h5"),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("presets") / "whole"
+    model = tiny.text_model(layers=1)
+    model.num_thoughts = 2
+    model.save_to_preset(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "left", "named"), DAMAGE)
+def test_a_damaged_file(whole, tmp_path, name, left, named):
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    path = folder / name
+    data = path.read_bytes()
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(data[:left])
+    with pytest.raises(ValueError, match=f"`preset`.*{named}") as error:
+        keras_coconut.ContinuousThoughtLM.from_preset(str(folder))
+    assert len(str(error.value)) < 500
+    assert folder.name in str(error.value)
+
+
+def test_a_path_is_as_good_as_a_string(whole):
+    path = pathlib.Path(whole)
+    model = keras_coconut.ContinuousThoughtLM.from_preset(path)
+    assert model.num_thoughts == 2
+
+
+def test_a_preset_holds_no_more_than_the_backbones_weights(whole, tmp_path):
+    """How the model thinks stands in its config."""
+    assert not list(whole.glob("task.weights*"))
+    model = tiny.compiled(tiny.text_model(layers=1))
+    x = model.preprocessor(tiny.problems(4), num_thoughts=1)
+    model.fit(x[0], verbose=0)
+    model.num_thoughts, model.thought_kind = 3, "pause"
+    model.save_to_preset(str(tmp_path / "trained"))
+    assert not list((tmp_path / "trained").glob("task.weights*"))
+    again = keras_coconut.ContinuousThoughtLM.from_preset(tmp_path / "trained")
+    assert (again.num_thoughts, again.thought_kind) == (3, "pause")
+
+
+def test_weights_that_do_not_say_how_often(tmp_path):
+    """As an earlier version saved them."""
+    import h5py
+
+    model = tiny.text_model(layers=1)
+    path = tmp_path / "old.weights.h5"
+    model.save_weights(path)
+    with h5py.File(path, "a") as file:
+        del file["vars"]
+        file.create_group("vars")
+    model = tiny.text_model(layers=1, seed=3)
+    model.num_thoughts = 5
+    model.load_weights(path)
+    assert model.num_thoughts == 5
