@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: demo test lint clean
 
 demo: $(READY)
-	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/python -u examples/arithmetic_demo.py
+	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/python -u examples/arithmetic_demo.py --overwrite
 
 # One pytest run for each backend; all of them run, and any failure counts.
 test: $(READY)

@@ -11,27 +11,32 @@ their cumulative shares). Needs SciPy.
 """
 
 import collections
+import importlib.util
 import json
-import pathlib
 import re
 import time
 
-import keras_hub
 import numpy as np
 from absl import app, flags
-from scipy import stats
 
-import keras_coconut
-from keras_coconut.datasets.registry import load_dataset
+from benchmarks.flag_checks import (
+    blame,
+    expect_file,
+    expect_vocabulary,
+    refuse_arguments,
+    run,
+)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("dataset", None, ["prosqa", "prontoqa"], "What to make.")
 flags.DEFINE_string("published", None, "Published problem file.")
 flags.DEFINE_string("vocabulary", None, "Folder of vocabulary and merges.")
-flags.DEFINE_integer("problems", 5_000, "Problems to make.")
-flags.DEFINE_integer("seed", 0, "Seed of the problems.")
-flags.DEFINE_integer("permutations", 2_000, "Of each test.")
+flags.DEFINE_integer("problems", 5_000, "Problems to make.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of the problems.", lower_bound=0)
+flags.DEFINE_integer("permutations", 2_000, "Of each test.", lower_bound=1)
 flags.mark_flags_as_required(["dataset", "published", "vocabulary"])
+expect_file("published")
+expect_vocabulary("vocabulary")
 
 
 def shortest_paths(problem):
@@ -41,6 +46,8 @@ def shortest_paths(problem):
         children[start].append(end)
     ways, reached = {problem.extra["root"]: 1}, set()
     while problem.extra["target"] not in ways:
+        if not ways:
+            raise ValueError(f"no path to the target in {problem.question!r}")
         reached.update(ways)
         further = collections.Counter()
         for node, count in ways.items():
@@ -92,6 +99,8 @@ def prontoqa_figures(problems):
 
 def distance(first, second):
     """The Kolmogorov-Smirnov statistic, which allows for equal values."""
+    from scipy import stats
+
     return stats.ks_2samp(first, second, method="asymp").statistic
 
 
@@ -106,7 +115,35 @@ def p_value(first, second, random):
     return (more + 1) / (FLAGS.permutations + 1)
 
 
-def main(_):
+FIGURES = {"prosqa": prosqa_figures, "prontoqa": prontoqa_figures}
+
+
+def all_figures(problems, preprocessor):
+    tokenized = preprocessor.tokenize_problems(problems)
+    return {
+        **FIGURES[FLAGS.dataset](problems),
+        "tokens, question": [len(p.question) for p in tokenized],
+        "tokens, steps": [sum(map(len, p.steps)) for p in tokenized],
+    }
+
+
+def main(argv):
+    refuse_arguments(argv)
+    if importlib.util.find_spec("scipy") is None:
+        raise app.UsageError("expected SciPy, which is not installed")
+    # Here and not above: Keras takes seconds to import.
+    import keras_coconut
+    from benchmarks.vocabulary import read_preprocessor
+    from keras_coconut.datasets.registry import load_dataset
+
+    with blame("--vocabulary", KeyError, TypeError, AttributeError):
+        preprocessor = read_preprocessor(FLAGS.vocabulary)
+    # The published ones first, since making problems takes longer. Those of
+    # another dataset lack what the figures are taken from.
+    with blame("--published", KeyError, AttributeError, TypeError, IndexError):
+        published = all_figures(
+            keras_coconut.read_problems(FLAGS.published), preprocessor
+        )
     start = time.perf_counter()
     made = load_dataset(
         FLAGS.dataset,
@@ -118,24 +155,7 @@ def main(_):
     ).train
     seconds = time.perf_counter() - start
     print(f"{len(made)} problems in {seconds:.1f} s", flush=True)
-    published = keras_coconut.read_problems(FLAGS.published)
-    folder = pathlib.Path(FLAGS.vocabulary)
-    preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
-        keras_coconut.add_thought_tokens(
-            keras_hub.tokenizers.GPT2Tokenizer(
-                str(folder / "vocabulary.json"), str(folder / "merges.txt")
-            )
-        )
-    )
-    figures = []
-    for problems in (published, made):
-        of_these = {"prosqa": prosqa_figures, "prontoqa": prontoqa_figures}[
-            FLAGS.dataset
-        ](problems)
-        tokenized = preprocessor.tokenize_problems(problems)
-        of_these["tokens, question"] = [len(p.question) for p in tokenized]
-        of_these["tokens, steps"] = [sum(map(len, p.steps)) for p in tokenized]
-        figures.append(of_these)
+    figures = [published, all_figures(made, preprocessor)]
     random = np.random.default_rng(0)
     report = {}
     print(f"{'':28}{'published':>10}{'made':>10}{'apart':>8}{'p':>8}")
@@ -153,4 +173,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -5,6 +5,7 @@ import keras_hub
 import numpy as np
 
 import keras_coconut
+from benchmarks.shapes import LONGEST
 
 
 def make_backbone(shape):
@@ -15,7 +16,7 @@ def make_backbone(shape):
         hidden_dim=shape.hidden,
         intermediate_dim=4 * shape.hidden,
         dropout=0.0,
-        max_sequence_length=1024,
+        max_sequence_length=LONGEST,
         dtype=shape.dtype,
     )
 

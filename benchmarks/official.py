@@ -80,6 +80,8 @@ def generate(model, shape, rounds, tokens):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit("usage: " + __doc__.split("\n\n")[1].strip())
     path, spec = sys.argv[1], json.loads(sys.argv[2])
     shape = spec["shape"]
     model = load(path, shape)

@@ -7,12 +7,17 @@ computed positions that are real; a row that only fills up a batch is not.
 """
 
 import json
-import pathlib
 
-import keras_hub
-from absl import app, flags
+from absl import flags
 
-import keras_coconut
+from benchmarks.flag_checks import (
+    blame,
+    expect,
+    expect_file,
+    expect_vocabulary,
+    refuse_arguments,
+    run,
+)
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("problems", None, "Problem file.", required=True)
@@ -22,9 +27,22 @@ flags.DEFINE_string(
     "Folder of vocabulary.json and merges.txt.",
     required=True,
 )
-flags.DEFINE_integer("batch_size", 16, "Rows in a batch.")
-flags.DEFINE_integer("max_stage", 6, "Last stage of the curriculum.")
+flags.DEFINE_integer("batch_size", 16, "Rows in a batch.", lower_bound=1)
+flags.DEFINE_integer(
+    "max_stage", 6, "Last stage of the curriculum.", lower_bound=0
+)
 flags.DEFINE_list("length_groups", ["1", "4", "8", "16"], "Groups to try.")
+expect_file("problems")
+expect_vocabulary("vocabulary")
+expect(
+    "length_groups",
+    lambda counts: (
+        counts
+        and all(count.isdecimal() and int(count) for count in counts)
+        and len(set(map(int, counts))) == len(counts)
+    ),
+    "whole numbers of at least 1 with commas, each only once",
+)
 
 
 def real_share(dataset):
@@ -45,27 +63,29 @@ def real_share(dataset):
     return real / computed, len(shapes)
 
 
-def main(_):
-    folder = pathlib.Path(FLAGS.vocabulary)
-    tokenizer = keras_coconut.add_thought_tokens(
-        keras_hub.tokenizers.GPT2Tokenizer(
-            str(folder / "vocabulary.json"), str(folder / "merges.txt")
-        )
-    )
-    preprocessor = keras_coconut.ContinuousThoughtPreprocessor(tokenizer)
-    problems = keras_coconut.read_problems(FLAGS.problems)
+def main(argv):
+    refuse_arguments(argv)
+    # Here and not above: Keras takes seconds to import.
+    import keras_coconut
+    from benchmarks.vocabulary import read_preprocessor
+
+    with blame("--vocabulary", KeyError, TypeError, AttributeError):
+        preprocessor = read_preprocessor(FLAGS.vocabulary)
+    with blame("--problems"):
+        problems = keras_coconut.read_problems(FLAGS.problems)
     curriculum = keras_coconut.Curriculum(
         FLAGS.max_stage, initial_epochs=1, epochs_per_stage=1
     )
     results = {}
     for groups in map(int, FLAGS.length_groups):
-        dataset = keras_coconut.CurriculumDataset(
-            problems,
-            preprocessor,
-            curriculum,
-            batch_size=FLAGS.batch_size,
-            length_groups=groups,
-        )
+        with blame("--problems"):
+            dataset = keras_coconut.CurriculumDataset(
+                problems,
+                preprocessor,
+                curriculum,
+                batch_size=FLAGS.batch_size,
+                length_groups=groups,
+            )
         shares = []
         for epoch in range(curriculum.last_stage + 1):
             dataset.set_epoch(epoch)
@@ -81,4 +101,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -1,11 +1,19 @@
 """Draws the ratios to the floor that files of results hold, side by side.
 
-python -m benchmarks.plot OUT.png RESULTS.json ...
+    python -m benchmarks.plot OUT.png RESULTS.json ...
+
+`--overwrite` replaces a picture that is there.
 """
 
+import importlib.util
 import json
 import pathlib
-import sys
+
+from absl import app, flags
+
+from benchmarks.flag_checks import check_new_file, run
+
+FLAGS = flags.FLAGS
 
 
 def bars(results, name=""):
@@ -36,13 +44,40 @@ def draw(found, path):
     figure.savefig(path, dpi=130)
 
 
-def main(path, *files):
+def read_results(path):
+    """Returns the results in a file; an error names the file."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))["results"]
+        bars(results)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise app.UsageError(
+            f"{path} must be a file that `python -m benchmarks --json` wrote. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+    return results
+
+
+def main(argv):
+    if len(argv) < 3:
+        raise app.UsageError(
+            "expected OUT.png and at least one RESULTS.json. Received: "
+            f"{' '.join(argv[1:]) or 'nothing'}"
+        )
+    out, *files = argv[1:]
+    check_new_file("OUT.png", out, ".png", FLAGS.overwrite)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise app.UsageError("expected matplotlib, which is not installed")
     found = []
     for file in map(pathlib.Path, files):
-        results = json.loads(file.read_text())["results"]
-        found += bars(results, file.stem.replace("_", " "))
-    draw(found, path)
+        found += bars(read_results(file), file.stem.replace("_", " "))
+    if not found:
+        raise app.UsageError(
+            "expected results with a ratio to the floor. Received none in "
+            f"{' '.join(files)}"
+        )
+    draw(found, out)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    flags.DEFINE_bool("overwrite", False, "Replace the picture.")
+    run(main)

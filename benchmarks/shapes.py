@@ -2,6 +2,28 @@
 
 import dataclasses
 
+# Positions of every model that is measured.
+LONGEST = 1024
+# Fewer leave out the special tokens of the authors' code.
+_LEAST = {
+    "layers": 1,
+    "hidden": 1,
+    "heads": 1,
+    "vocabulary": 5,
+    "batch": 1,
+    "question": 1,
+    "thoughts": 0,
+    # A response of one token has no loss.
+    "response": 2,
+}
+DTYPES = (
+    "float32",
+    "float16",
+    "bfloat16",
+    "mixed_float16",
+    "mixed_bfloat16",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
@@ -15,6 +37,9 @@ class Shape:
             rows are padded evenly between none and that.
         thoughts, response: thought slots, and positions of the response.
         dtype: of the computation.
+
+    Raises:
+        ValueError: If a size is too small, or if sizes do not go together.
     """
 
     layers: int = 12
@@ -27,6 +52,40 @@ class Shape:
     thoughts: int = 6
     response: int = 24
     dtype: str = "float32"
+
+    def __post_init__(self):
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"--{name} must be a whole number of at least {least}. "
+                    f"Received: {value}"
+                )
+        if not 0 <= self.padding < 1:
+            raise ValueError(
+                "--padding must be a share of at least 0 and below 1. "
+                f"Received: {self.padding}"
+            )
+        if self.dtype not in DTYPES:
+            raise ValueError(
+                f"--dtype must be one of {', '.join(DTYPES)}. Received: "
+                f"{self.dtype}"
+            )
+        if self.hidden % self.heads:
+            raise ValueError(
+                "--heads must divide --hidden. Received: "
+                f"--heads={self.heads} and --hidden={self.hidden}"
+            )
+        self.check_fits("response", self.response)
+
+    def check_fits(self, name: str, response: int) -> None:
+        """Raises a `ValueError` if a response leaves the model's positions."""
+        positions = self.question + self.thoughts + response
+        if positions > LONGEST:
+            raise ValueError(
+                f"--question, --thoughts and --{name} must take at most "
+                f"{LONGEST} positions together. Received: {positions}"
+            )
 
 
 PRESETS = {

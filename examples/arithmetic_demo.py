@@ -14,6 +14,9 @@ steps and then the answer. *No chain of thought* writes the answer at once.
 *Coconut* begins with written steps and replaces them, stage by stage, by
 thoughts: hidden states that are fed back and never written down. In the end it
 writes the answer at once, too, but it has thought before.
+
+A folder that is in use is refused. `--overwrite` replaces what an earlier demo
+wrote in it and leaves every other file.
 """
 
 import pathlib
@@ -22,6 +25,13 @@ import time
 import keras
 import keras_hub
 from absl import app, flags
+from command_line import blame, expect_counts, run
+from output_folder import (
+    PRESET_FILES,
+    check_can_be_made,
+    check_folder,
+    remove_written,
+)
 
 import keras_coconut
 from keras_coconut.analysis.plots import plot_stages
@@ -37,17 +47,33 @@ from keras_coconut.models.word_tokenizer import make_word_tokenizer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "demo", "Folder for the preset and the plot.")
-flags.DEFINE_integer("seed", 0, "Seed of the weights and of the order.")
-flags.DEFINE_integer("train_problems", 50_000, "Problems to train on.")
-flags.DEFINE_integer("test_problems", 1_000, "Held-out problems to test on.")
-flags.DEFINE_integer("steps", 200, "Training steps in an epoch.")
+flags.DEFINE_bool("overwrite", False, "Replace what a demo left in --output.")
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Seed of the weights and of the order.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
+)
+flags.DEFINE_integer(
+    "train_problems", 50_000, "Problems to train on.", lower_bound=1
+)
+# One of the controls takes another problem's thoughts.
+flags.DEFINE_integer(
+    "test_problems", 1_000, "Held-out problems to test on.", lower_bound=2
+)
+flags.DEFINE_integer("steps", 200, "Training steps in an epoch.", lower_bound=1)
 flags.DEFINE_list("epochs", ["2", "1", "3", "4"], "Epochs in stages 0 to 3.")
-flags.DEFINE_integer("chain_epochs", 3, "Epochs of chain of thought.")
+flags.DEFINE_integer(
+    "chain_epochs", 3, "Epochs of chain of thought.", lower_bound=1
+)
+expect_counts("epochs", different=False)
 
 NUM_STEPS = 3
 BATCH_SIZE = 128
 # The longest response: three steps, the answer, end of text.
 MAX_LENGTH = 12
+WRITTEN = ("stages.png", *PRESET_FILES)
 
 
 def make_model(preprocessor):
@@ -94,18 +120,34 @@ def train(name, curriculum, epochs, preprocessor, problems, validation):
     return model, history.history
 
 
+def check_flags(output):
+    """Raises a `UsageError` for epochs that train too little, and the like."""
+    if len(FLAGS.epochs) != NUM_STEPS + 1 or not int(FLAGS.epochs[-1]):
+        raise app.UsageError(
+            f"--epochs must be {NUM_STEPS + 1} whole numbers, the last of them "
+            f"at least 1. Received: {','.join(FLAGS.epochs)}"
+        )
+    if FLAGS.overwrite:
+        check_can_be_made(output)
+    else:
+        check_folder(output, remedy="; --overwrite replaces an earlier demo")
+
+
 def main(_):
     start = time.perf_counter()
     output = pathlib.Path(FLAGS.output)
+    check_flags(output)
+    with blame("--train_problems, --test_problems"):
+        splits = load_arithmetic(
+            train=FLAGS.train_problems,
+            validation=250,
+            test=FLAGS.test_problems,
+            num_operations=NUM_STEPS,
+            seed=FLAGS.seed,
+        )
+    if FLAGS.overwrite:
+        remove_written(output, WRITTEN)
     output.mkdir(parents=True, exist_ok=True)
-
-    splits = load_arithmetic(
-        train=FLAGS.train_problems,
-        validation=250,
-        test=FLAGS.test_problems,
-        num_operations=NUM_STEPS,
-        seed=FLAGS.seed,
-    )
     training, validation, test = splits.train, splits.validation, splits.test
     # Each operation and each step is one token: a thought stands exactly where
     # the step stood that it replaces.
@@ -181,4 +223,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -2,15 +2,17 @@
 
 `tiny` is a smoke run of minutes on a CPU, `small` trains a small model from
 scratch, `cpu` a smaller one on smaller problems within an hour of one core,
-`paper` fine-tunes GPT-2 as published. Nothing here needs Keras.
+`paper` fine-tunes GPT-2 as published. Recipes are plain data: no model is made
+here.
 """
 
 import dataclasses
-import re
-from collections.abc import Sequence
+from typing import Literal
 
-import keras_coconut.curriculum
-import keras_coconut.methods
+from table_values import check_field
+
+import keras_coconut
+from keras_coconut.checks import check_count, check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Recipe:
         data: what `load_dataset` takes.
     """
 
-    curriculum: keras_coconut.curriculum.Curriculum
+    curriculum: keras_coconut.Curriculum
     epochs: int
     tokens_per_stage: int = 8
     chain_tokens: int = 64
@@ -54,12 +56,41 @@ class Recipe:
     decay: bool = False
     beta_2: float = 0.999
     clipnorm: float | None = None
-    reset_optimizer: str = "stage"
+    reset_optimizer: Literal["stage", "epoch", "never"] = "stage"
     length_groups: int = 1
     evaluate_every: int = 1
     data: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        for name in (
+            "epochs",
+            "tokens_per_stage",
+            "max_length",
+            "layers",
+            "heads",
+            "hidden",
+            "batch_size",
+            "accumulation",
+            "steps_per_epoch",
+            "length_groups",
+            "evaluate_every",
+        ):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), least=1)
+        check_count("chain_tokens", self.chain_tokens)
+        for name in ("initial_scale", "learning_rate", "clipnorm"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
+        check_number("beta_2", self.beta_2, above=0)
+        if self.beta_2 >= 1:
+            raise ValueError(
+                f"`beta_2` must be below 1. Received: beta_2={self.beta_2}"
+            )
+        if self.hidden % self.heads:
+            raise ValueError(
+                "`heads` must divide `hidden`. Received: "
+                f"heads={self.heads}, hidden={self.hidden}"
+            )
         if self.decay and self.reset_optimizer != "never":
             raise ValueError(
                 '`decay` needs `reset_optimizer` to be "never": a reset starts '
@@ -69,7 +100,7 @@ class Recipe:
 
 
 def _curriculum(*args, **kwargs):
-    return keras_coconut.curriculum.Curriculum(*args, **kwargs)
+    return keras_coconut.Curriculum(*args, **kwargs)
 
 
 def _published(max_stage, c, initial, later, **kwargs):
@@ -197,25 +228,6 @@ RECIPES = {
     ("gsm8k_aug", "paper"): _published(3, 2, 6, 3, chain_tokens=40),
 }
 
-# Accuracy in % of the paper's Table 1, GPT-2 fine-tuned.
-PAPER = {
-    "gsm8k_aug": {
-        "cot": 42.9, "no_cot": 16.5, "icot": 30.0, "pause": 16.4,
-        "coconut": 34.1, "no_curriculum": 14.4, "no_thought": 21.6,
-        "pause_as_thought": 24.1,
-    },
-    "prontoqa": {
-        "cot": 98.8, "no_cot": 93.8, "icot": 99.8, "pause": 77.7,
-        "coconut": 99.8, "no_curriculum": 52.4, "no_thought": 99.9,
-        "pause_as_thought": 100.0,
-    },
-    "prosqa": {
-        "cot": 77.5, "no_cot": 76.7, "icot": 98.2, "pause": 75.9,
-        "coconut": 97.0, "no_curriculum": 76.1, "no_thought": 95.5,
-        "pause_as_thought": 96.6,
-    },
-}  # fmt: skip
-
 
 def find_recipe(dataset: str, scale: str) -> Recipe:
     """Returns a recipe; an unknown pair lists the known ones."""
@@ -232,7 +244,8 @@ def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
     """Returns a recipe with other values, its own or its curriculum's.
 
     Raises:
-        ValueError: If a name is unknown; lists the known ones.
+        ValueError: If a name is unknown, with the known ones, or if a value is
+            of a wrong type or out of bounds.
     """
     own = {field.name for field in dataclasses.fields(recipe)}
     of_curriculum = {f.name for f in dataclasses.fields(recipe.curriculum)}
@@ -245,15 +258,38 @@ def change_recipe(recipe: Recipe, changes: dict) -> Recipe:
     # What both have, such as `tokens_per_stage`, is the recipe's.
     mine = {name: value for name, value in changes.items() if name in own}
     rest = {name: value for name, value in changes.items() if name not in own}
+    for owner, values in ((recipe, mine), (recipe.curriculum, rest)):
+        for name, value in values.items():
+            check_field(type(owner), name, value)
     curriculum = dataclasses.replace(recipe.curriculum, **rest)
     return dataclasses.replace(recipe, curriculum=curriculum, **mine)
 
 
-def words_of(texts: Sequence[str], most: int = 5_000) -> list[str]:
-    """Returns the most frequent words of texts, each with its space."""
-    counts = {}
-    for text in texts:
-        for word in re.findall(r" ?[A-Za-z]+|[^A-Za-z\s]", text):
-            counts[word] = counts.get(word, 0) + 1
-    frequent = sorted(counts, key=counts.get, reverse=True)[:most]
-    return [word for word in frequent if len(word) > 1]
+def method_curriculum(recipe: Recipe, method: str):
+    """Returns the curriculum of a method by a recipe."""
+    return keras_coconut.method_curriculum(
+        method,
+        recipe.curriculum,
+        tokens_per_stage=recipe.tokens_per_stage,
+        chain_tokens=recipe.chain_tokens,
+    )
+
+
+def check_last_stage(recipe: Recipe, method: str) -> None:
+    """Raises a `ValueError` if no epoch of the last stage is evaluated.
+
+    There would be no best model to test.
+    """
+    curriculum = method_curriculum(recipe, method)
+    if not any(
+        curriculum.stage(epoch) == curriculum.last_stage
+        for epoch in range(recipe.epochs)
+        if (epoch + 1) % recipe.evaluate_every == 0
+    ):
+        first = curriculum.first_epoch(curriculum.last_stage) + 1
+        raise ValueError(
+            "`epochs` and `evaluate_every` must leave an evaluated epoch in "
+            f"the last stage of {method}, which begins with epoch {first}. "
+            f"Received: epochs={recipe.epochs}, "
+            f"evaluate_every={recipe.evaluate_every}"
+        )

@@ -9,13 +9,23 @@ FOLDER/METHOD-SEED, takes itself up again where it was broken off, and ends with
 
 import json
 import pathlib
+import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
 import keras
 import keras_hub
-from table_recipes import Recipe, change_recipe, find_recipe, words_of
+from absl import app
+from command_line import METHODS, blame, stop
+from output_folder import read_json
+from table_recipes import (
+    Recipe,
+    change_recipe,
+    find_recipe,
+    method_curriculum,
+)
 
 import keras_coconut
 from keras_coconut.datasets.arithmetic import arithmetic_words
@@ -27,6 +37,16 @@ from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.evaluation.reasoning_paths import evaluate_reasoning
 from keras_coconut.files import write_whole
 from keras_coconut.models.word_tokenizer import make_word_tokenizer
+
+
+def words_of(texts: Sequence[str], most: int = 5_000) -> list[str]:
+    """Returns the most frequent words of texts, each with its space."""
+    counts = {}
+    for text in texts:
+        for word in re.findall(r" ?[A-Za-z]+|[^A-Za-z\s]", text):
+            counts[word] = counts.get(word, 0) + 1
+    frequent = sorted(counts, key=counts.get, reverse=True)[:most]
+    return [word for word in frequent if len(word) > 1]
 
 
 def make_preprocessor(recipe: Recipe, dataset, problems):
@@ -94,12 +114,7 @@ def train(recipe, method, seed, splits, dataset_name, folder):
         return keras_coconut.ContinuousThoughtLM.from_preset(str(best))
     keras.utils.set_random_seed(seed)
     model = make_model(recipe, dataset_name, splits.train)
-    curriculum = keras_coconut.method_curriculum(
-        method,
-        recipe.curriculum,
-        tokens_per_stage=recipe.tokens_per_stage,
-        chain_tokens=recipe.chain_tokens,
-    )
+    curriculum = method_curriculum(recipe, method)
     dataset = keras_coconut.CurriculumDataset(
         splits.train,
         model.preprocessor,
@@ -118,8 +133,6 @@ def train(recipe, method, seed, splits, dataset_name, folder):
         epochs=recipe.epochs,
         verbose=2,
         callbacks=[
-            # Taken up again at the epoch where it was broken off.
-            keras.callbacks.BackupAndRestore(str(folder / "backup")),
             keras_coconut.CurriculumScheduler(
                 dataset, reset_optimizer=recipe.reset_optimizer
             ),
@@ -133,6 +146,12 @@ def train(recipe, method, seed, splits, dataset_name, folder):
                 curriculum=curriculum,
             ),
             keras.callbacks.CSVLogger(str(folder / "epochs.csv"), append=True),
+            # Resumes with the epoch that was interrupted. Last: an epoch is
+            # done once its model is evaluated, too. The backup before it stays,
+            # since a run may be killed while it saves.
+            keras.callbacks.BackupAndRestore(
+                str(folder / "backup"), double_checkpoint=True
+            ),
         ],
     )
     trained.touch()
@@ -159,16 +178,43 @@ def measure(model, recipe, problems, dataset_name):
     return result
 
 
-def main(table_folder, method, seed):
+def read_arguments(arguments):
+    """Returns folder, configuration, method and seed of the command line."""
+    if len(arguments) != 3:
+        raise app.UsageError(
+            f"expected FOLDER METHOD SEED. Received: {' '.join(arguments)}"
+        )
+    table_folder, method, seed = arguments
+    configuration = read_json(pathlib.Path(table_folder) / "configuration.json")
+    needed = {"dataset", "scale", "folder", "changes", "backend"}
+    if not isinstance(configuration, dict) or not needed <= set(configuration):
+        raise app.UsageError(
+            "FOLDER must hold a configuration.json of reproduce_table.py. "
+            f"Received: {table_folder}"
+        )
+    if configuration["backend"] != keras.config.backend():
+        raise app.UsageError(
+            f"KERAS_BACKEND must be {configuration['backend']}, as in "
+            f"{table_folder}. Received: {keras.config.backend()}"
+        )
+    if method not in METHODS:
+        raise app.UsageError(
+            f"METHOD must be one of {', '.join(METHODS)}. Received: {method}"
+        )
+    if not seed.isdecimal():
+        raise app.UsageError(
+            f"SEED must be a whole number of at least 0. Received: {seed}"
+        )
+    return pathlib.Path(table_folder), configuration, method, int(seed)
+
+
+def main(table_folder, configuration, method, seed):
     start = time.perf_counter()
-    table_folder = pathlib.Path(table_folder)
-    configuration = json.loads(
-        (table_folder / "configuration.json").read_text(encoding="utf-8")
-    )
-    recipe = change_recipe(
-        find_recipe(configuration["dataset"], configuration["scale"]),
-        configuration["changes"],
-    )
+    with blame("configuration.json"):
+        recipe = change_recipe(
+            find_recipe(configuration["dataset"], configuration["scale"]),
+            configuration["changes"],
+        )
     folder = table_folder / f"{method}-{seed}"
     folder.mkdir(exist_ok=True)
     # The problems are the same for all seeds, so that methods can be compared
@@ -197,4 +243,7 @@ def main(table_folder, method, seed):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    try:
+        main(*read_arguments(sys.argv[1:]))
+    except app.UsageError as error:
+        stop(error)

@@ -1,0 +1,15 @@
+"""The published vocabulary, for figures in real tokens."""
+
+import keras_hub
+
+import keras_coconut
+from benchmarks.flag_checks import vocabulary_files
+
+
+def read_preprocessor(folder):
+    """Returns the preprocessor of a vocabulary's folder."""
+    return keras_coconut.ContinuousThoughtPreprocessor(
+        keras_coconut.add_thought_tokens(
+            keras_hub.tokenizers.GPT2Tokenizer(*vocabulary_files(folder))
+        )
+    )

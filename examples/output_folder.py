@@ -1,0 +1,140 @@
+"""The folder that an example writes to: new, its own from before, or refused.
+
+`configuration.json` in the folder says what made it. A script goes on in a
+folder only with the same configuration, and replaces what it wrote only when
+told to. Files that it did not write stay.
+"""
+
+import json
+import os
+import pathlib
+
+from absl import app
+
+CONFIGURATION = "configuration.json"
+# What `ContinuousThoughtLM.save_to_preset` and `AnswerAccuracy` write.
+PRESET_FILES = tuple(
+    f"preset/{name}"
+    for name in (
+        "assets/tokenizer/merges.txt",
+        "assets/tokenizer/vocabulary.json",
+        "config.json",
+        "metadata.json",
+        "model.weights.h5",
+        "model.weights.json",
+        "model_0*.weights.h5",
+        "preprocessor.json",
+        "task.json",
+        "task.weights.h5",
+        "tokenizer.json",
+        "validation.json",
+    )
+)
+
+
+def check_folder(folder, configuration=None, remedy=""):
+    """Checks that a script may write to a folder; writes nothing.
+
+    Args:
+        folder: `pathlib.Path`, of the flag `--output`.
+        configuration: dictionary of what makes the results, as JSON gives it
+            back. `None` if the script cannot go on with an earlier run.
+        remedy: string, added to an error about a folder that is in use.
+
+    Returns:
+        Whether the folder holds an earlier run of this configuration.
+
+    Raises:
+        app.UsageError: If the folder cannot be made, holds something else, or
+            is of another configuration.
+    """
+    check_can_be_made(folder)
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    path = folder / CONFIGURATION
+    if configuration is None or not path.exists():
+        names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:5])
+        raise app.UsageError(
+            f"--output must be a new or an empty folder. Received: {folder}, "
+            f"which holds {names}{remedy}"
+        )
+    differing = differences(read_json(path), configuration)
+    if differing:
+        raise app.UsageError(
+            "--output must be a new folder or one of the same configuration. "
+            f"Received: {folder}, made with {differing[0]}{remedy}"
+        )
+    return True
+
+
+def check_can_be_made(folder):
+    """Raises a `UsageError` unless a folder can be made or written to."""
+    nearest = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists()
+    )
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise app.UsageError(
+            f"--output must be a folder that can be written to. Received: "
+            f"{folder}, and {nearest} is not"
+        )
+
+
+def differences(made, wanted):
+    """Returns a text for each entry in which two dictionaries differ."""
+    if not isinstance(made, dict):
+        return [f"an unknown {CONFIGURATION}"]
+    return [
+        f"{name}={made.get(name)!r} and not {wanted[name]!r}"
+        for name in wanted
+        if name not in made or made[name] != wanted[name]
+    ]
+
+
+def read_json(path):
+    """Reads a JSON file; an error names the file."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise app.UsageError(
+            f"{path} must be a whole JSON file. Received: {error}"
+        ) from error
+
+
+def write_json(path, content):
+    """Writes a JSON file, which appears only once it is whole."""
+    partial = path.with_name(path.name + ".partial")
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def claim_folder(folder, configuration):
+    """Makes a folder that `check_folder` has checked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIGURATION, configuration)
+
+
+def written_files(folder, patterns):
+    """Returns the files in a folder that match a script's own patterns."""
+    return [
+        path
+        for pattern in patterns
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    ]
+
+
+def remove_written(folder, patterns):
+    """Removes what an earlier run wrote, and says so; the rest stays."""
+    files = written_files(folder, patterns)
+    if not files:
+        return
+    names = ", ".join(str(path.relative_to(folder)) for path in files)
+    print(f"--overwrite: replaces in {folder}: {names}", flush=True)
+    for path in files:
+        path.unlink()
+    # Deepest first; a folder that holds anything else stays.
+    inner = {parent for path in files for parent in path.parents}
+    for parent in sorted(inner, key=lambda path: -len(path.parts)):
+        if folder in parent.parents and not any(parent.iterdir()):
+            parent.rmdir()

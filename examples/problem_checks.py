@@ -1,0 +1,159 @@
+"""What `train_on_problems.py` checks before it imports Keras.
+
+Flags that do not go together, and the folder that it writes to.
+"""
+
+import hashlib
+import os
+import pathlib
+
+from absl import app
+from command_line import given
+from output_folder import PRESET_FILES, check_can_be_made, check_folder
+from problem_flags import FLAGS, flag_values, vocabulary_files
+
+WRITTEN = (
+    "configuration.json",
+    "predictions.json",
+    "backup/latest.weights.h5",
+    "backup/latest.weights.h5.bkp",
+    "backup/training_metadata.json",
+    "backup/training_metadata.json.bkp",
+    *PRESET_FILES,
+)
+# Where a model comes from; from the last two, it starts from scratch.
+SOURCES = ("preset", "vocabulary", "words")
+FROM_SCRATCH = ("num_layers", "num_heads", "hidden_dim", "dropout", "markers")
+ICOT_ONLY = ("tokens_per_stage", "chain_tokens")
+# What asking a trained model again takes.
+ASKED_AGAIN = (
+    "problems",
+    "test",
+    "limit",
+    "batch_size",
+    "max_length",
+    "evaluate_only",
+    "output",
+    "overwrite",
+)
+# What an interrupted run may change when it is resumed.
+NOT_OF_TRAINING = ("test", "max_length", "evaluate_only", "output", "overwrite")
+
+
+def check_flags():
+    """Raises a `UsageError` for flags that do not go together.
+
+    A flag that would be ignored is one of them.
+    """
+    if FLAGS.evaluate_only:
+        _refuse(
+            given(set(flag_values()) - set(ASKED_AGAIN)),
+            "is for training and must be left out with --evaluate_only",
+        )
+        if bool(FLAGS.problems) == bool(FLAGS.test):
+            raise app.UsageError(
+                "--evaluate_only needs one problem file, --problems or --test. "
+                f"Received: {'both' if FLAGS.test else 'neither'}"
+            )
+        return
+    if not FLAGS.problems:
+        raise app.UsageError(
+            "--problems must be the problem file to train on. Received: none"
+        )
+    sources = [f"--{name}" for name in SOURCES if FLAGS[name].value]
+    if len(sources) != 1:
+        raise app.UsageError(
+            "expected exactly one of --preset, --vocabulary and --words. "
+            f"Received: {' and '.join(sources) or 'none'}"
+        )
+    if FLAGS.preset:
+        _refuse(
+            given(FROM_SCRATCH),
+            "is for a model from scratch and must be left out with --preset",
+        )
+        written = pathlib.Path(FLAGS.output) / "preset"
+        if written.resolve() == pathlib.Path(FLAGS.preset).resolve():
+            raise app.UsageError(
+                "--preset must not be the preset that is written to --output. "
+                f"Received: --preset={FLAGS.preset} and --output={FLAGS.output}"
+            )
+    elif FLAGS.hidden_dim % FLAGS.num_heads:
+        raise app.UsageError(
+            "--num_heads must divide --hidden_dim. Received: "
+            f"--num_heads={FLAGS.num_heads} and --hidden_dim={FLAGS.hidden_dim}"
+        )
+    elif FLAGS.lora_rank:
+        raise app.UsageError(
+            "--lora_rank needs --preset: all other weights of a model from "
+            f"scratch would stay random. Received: --lora_rank="
+            f"{FLAGS.lora_rank} and {sources[0]}"
+        )
+    if FLAGS.method != "icot":
+        _refuse(given(ICOT_ONLY), "is for --method=icot only")
+
+
+def _refuse(names, reason):
+    if names:
+        name = sorted(names)[0]
+        raise app.UsageError(
+            f"--{name} {reason}. Received: --{name}={FLAGS[name].value}"
+        )
+
+
+def training_configuration():
+    """Returns what makes a trained model: flags and the content of files."""
+    configuration = {
+        "script": "train_on_problems.py",
+        **flag_values(NOT_OF_TRAINING),
+    }
+    files = [FLAGS.problems, FLAGS.validation]
+    if FLAGS.words and os.path.isfile(FLAGS.words):
+        files.append(FLAGS.words)
+    if FLAGS.vocabulary:
+        files += vocabulary_files(FLAGS.vocabulary)
+    for path in filter(None, files):
+        digest = hashlib.sha256(pathlib.Path(path).read_bytes())
+        configuration[f"sha256 of {path}"] = digest.hexdigest()
+    return configuration
+
+
+def check_training_folder(output, configuration):
+    """Returns whether an interrupted run of the same flags is in the folder."""
+    if FLAGS.overwrite:
+        # Replaced later, once everything else is known to be right.
+        check_can_be_made(output)
+        return False
+    resumed = check_folder(
+        output,
+        configuration,
+        "; choose another folder, or --overwrite to replace what this script "
+        "wrote there",
+    )
+    if resumed and (output / "predictions.json").exists():
+        raise app.UsageError(
+            "--output must be a new folder or one of an interrupted run. "
+            f"Received: {output}, where this run is finished; --evaluate_only "
+            "asks the model again, --overwrite trains anew"
+        )
+    if resumed and FLAGS.lora_rank:
+        # Keras saves LoRA weights merged, and loads them as zeros.
+        raise app.UsageError(
+            "--output must be a new folder with --lora_rank, which cannot be "
+            f"resumed. Received: {output}; --overwrite trains anew"
+        )
+    return resumed
+
+
+def check_trained_folder(output):
+    """Raises a `UsageError` unless the folder holds a trained model."""
+    if (output / "backup").exists():
+        raise app.UsageError(
+            "--evaluate_only needs a finished run in --output. Received: "
+            f"{output}, which was interrupted; the same flags without "
+            "--evaluate_only resume it"
+        )
+    if not (output / "preset" / "config.json").is_file():
+        raise app.UsageError(
+            "--evaluate_only needs a trained model in --output. Received: "
+            f"{output}, which holds no preset/config.json"
+        )
