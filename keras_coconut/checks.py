@@ -54,9 +54,9 @@ def check_count(
     name: str, value, least: int = 0, most: int | None = None
 ) -> int:
     """Returns a whole number; raises a `ValueError` for anything else."""
-    expected = f"a whole number of at least {least}"
+    expected = f"a whole number of at least {shown(least)}"
     if most is not None:
-        expected = f"a whole number from {least} to {most}"
+        expected = f"a whole number from {shown(least)} to {shown(most)}"
     if is_flag(value):
         raise refuse(name, expected, value)
     try:
@@ -88,7 +88,10 @@ def check_number(
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
     if is_flag(value) or not isinstance(value, numbers.Real):
         raise refuse(name, expected, value)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise refuse(name, expected, value) from None
     if (
         not math.isfinite(number)
         or (above is not None and number <= above)
@@ -150,6 +153,11 @@ def check_path(name: str, value) -> str:
     path = os.fspath(value)
     if not isinstance(path, str) or "\0" in path:
         raise refuse(name, "a path, as a string or path-like", value)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair.
+        raise refuse(name, "a path that the system can hold", value) from None
     return path
 
 

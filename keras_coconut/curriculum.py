@@ -24,7 +24,8 @@ ThoughtKind = Literal["continuous", "pause"]
 
 # More than anybody trains: a mistyped count must not fill the memory.
 MOST_STAGES = 10_000
-_MOST_STEPS = 2**31 - 1
+# Of steps, epochs, thoughts and tokens.
+MOST_COUNT = 2**31 - 1
 
 
 class Layout(NamedTuple):
@@ -130,15 +131,17 @@ class Curriculum:
                     f"Received: epochs_per_stage={shown(epochs)}"
                 )
             return tuple(
-                check_count(f"epochs_per_stage[{index}]", count)
+                check_count(
+                    f"epochs_per_stage[{index}]", count, most=MOST_COUNT
+                )
                 for index, count in enumerate(epochs)
             )
         try:
-            return check_count("epochs_per_stage", epochs)
+            return check_count("epochs_per_stage", epochs, most=MOST_COUNT)
         except ValueError:
             raise refuse(
                 "epochs_per_stage",
-                "a whole number of at least 0, or a sequence of them",
+                f"a whole number from 0 to {MOST_COUNT}, or a sequence of them",
                 self.epochs_per_stage,
             ) from None
 
@@ -148,7 +151,7 @@ class Curriculum:
                 raise ValueError(
                     "`removal_smoothing` must be left out without "
                     "`tokens_per_stage`. Received: removal_smoothing="
-                    f"{self.removal_smoothing}"
+                    f"{shown(self.removal_smoothing)}"
                 )
             return
         for name in ("thoughts_per_step", "mixing_probability"):
@@ -156,7 +159,7 @@ class Curriculum:
                 raise ValueError(
                     f"`{name}` must be 0 with `tokens_per_stage`, which hides "
                     "tokens and puts nothing in their place. Received: "
-                    f"{name}={getattr(self, name)}"
+                    f"{name}={shown(getattr(self, name))}"
                 )
 
     @property
@@ -280,19 +283,19 @@ def check_thought_kind(kind) -> ThoughtKind:
 
 _CHECKS = {
     "max_stage": partial(check_count, most=MOST_STAGES),
-    "thoughts_per_step": check_count,
-    "initial_epochs": check_count,
+    "thoughts_per_step": partial(check_count, most=MOST_COUNT),
+    "initial_epochs": partial(check_count, most=MOST_COUNT),
     "extra_stage": check_flag,
     "mixing_probability": partial(check_number, least=0, most=1),
     "pad_latent_to_max": check_flag,
     "thought_kind": partial(check_choice, choices=get_args(ThoughtKind)),
-    "tokens_per_stage": partial(check_count, least=1),
+    "tokens_per_stage": partial(check_count, least=1, most=MOST_COUNT),
     "removal_smoothing": partial(check_number, above=0),
 }
 _OPTIONAL = ("initial_epochs", "tokens_per_stage", "removal_smoothing")
 
 
 def _check_steps(num_steps) -> int:
-    if type(num_steps) is int and 0 <= num_steps <= _MOST_STEPS:
+    if type(num_steps) is int and 0 <= num_steps <= MOST_COUNT:
         return num_steps
-    return check_count("num_steps", num_steps, most=_MOST_STEPS)
+    return check_count("num_steps", num_steps, most=MOST_COUNT)

@@ -9,7 +9,7 @@ import dataclasses
 from typing import Literal, get_args
 
 from keras_coconut.checks import check_choice, check_count, check_instance
-from keras_coconut.curriculum import MOST_STAGES, Curriculum
+from keras_coconut.curriculum import MOST_COUNT, MOST_STAGES, Curriculum
 
 Method = Literal[
     "coconut",
@@ -71,7 +71,7 @@ def method_curriculum(
         "curriculum", curriculum, Curriculum, "a `keras_coconut.Curriculum`"
     )
     tokens_per_stage = check_count(
-        "tokens_per_stage", tokens_per_stage, least=1
+        "tokens_per_stage", tokens_per_stage, 1, MOST_COUNT
     )
     chain_tokens = check_count(
         "chain_tokens", chain_tokens, most=MOST_STAGES * tokens_per_stage

@@ -73,7 +73,7 @@ def test_every_method_is_tested_above_and_others_are_unknown():
         (dict(curriculum=None), "`curriculum` must be a `keras_coconut.*None"),
         (dict(curriculum=3), "`curriculum` must be a `keras_coconut.*3"),
         (dict(curriculum=Curriculum), "`curriculum` must be a `keras_coconut"),
-        (dict(tokens_per_stage=0), "tokens_per_stage.*at least 1.*0"),
+        (dict(tokens_per_stage=0), "tokens_per_stage.*from 1 to.*=0"),
         (dict(tokens_per_stage=None), "tokens_per_stage.*None"),
         (dict(tokens_per_stage=8.0), "tokens_per_stage.*8.0"),
         (dict(chain_tokens=-1), "chain_tokens.*-1"),

@@ -5,14 +5,9 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from keras_coconut import Problem, read_problems, write_problems
-from keras_coconut.checks import shown
-
-
-def short(value):
-    """A test's name, where the data would be one of a megabyte."""
-    return shown(value)[:40]
 
 
 def nested(depth):
@@ -104,7 +99,7 @@ def test_a_problem_shares_nothing_with_the_caller():
         (dict(extra={"a\ud800": 1}), "extra.*surrogate"),
         (dict(extra=nested(200)), "`extra` must be nested at most 100 deep"),
     ],
-    ids=short,
+    ids=tiny.short,
 )
 def test_bad_arguments(arguments, message):
     good = dict(question="a", steps=[], answer="1")

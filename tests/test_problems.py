@@ -9,9 +9,9 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from keras_coconut import Problem, read_problems, write_problems
-from keras_coconut.checks import shown
 from keras_coconut.problems import as_problems, check_answers, content_hash
 
 ENTRIES = [
@@ -32,11 +32,6 @@ def write(path, text):
     # Unlike the default, `newline=""` writes line breaks as they are.
     path.write_text(text, encoding="utf-8", newline="")
     return path
-
-
-def short(value):
-    """A test's name, where the data would be one of a megabyte."""
-    return shown(value)[:40]
 
 
 @pytest.mark.parametrize("kind", ["list", "lines"])
@@ -131,7 +126,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
             "entry 1.*`question` is missing",
         ),
     ],
-    ids=short,
+    ids=tiny.short,
 )
 def test_bad_files(tmp_path, text, message):
     path = write(tmp_path / "file", text)
@@ -143,7 +138,7 @@ def test_bad_files(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (gzip.compress(GOOD.encode()), "gzip.*gunzip"),
+        (gzip.compress(GOOD.encode(), mtime=0), "gzip.*gunzip"),
         (GOOD.encode("utf-16"), "UTF-16.*UTF-8"),
         (GOOD.encode("utf-16-le"), "entry 1.*not JSON"),
         (GOOD.replace("q", "é").encode("latin-1"), "0xe9.*UTF-8"),
@@ -201,7 +196,7 @@ def test_lines_may_end_as_on_windows(tmp_path):
         ({"x": 10**5000}, "'x': <a whole number of"),
         ({"x": set(range(10**6))}, "'x': "),
     ],
-    ids=short,
+    ids=tiny.short,
 )
 @pytest.mark.parametrize("name", ["problems.json", "problems.jsonl"])
 def test_what_json_cannot_hold_is_refused_before_writing(
@@ -276,7 +271,7 @@ def test_what_holds_problems(problems):
         ({"train": ROWS}, "`data` must.*columns.*'train'.*splits"),
         (TABLE, r"`data` must.*DataFrame.*df.to_dict\(\"records\"\)"),
         ([], "`data` must hold at least one problem"),
-        (iter(()), "`data` must hold at least one problem"),
+        (range(0), "`data` must hold at least one problem"),
         (["a"], r"`data\[0\]`: expected an object.*'a'"),
         ([*ROWS, None], r"`data\[2\]`: expected an object.*None"),
         ([*ROWS, {"question": "a"}], r"`data\[2\]`: `steps` is missing"),
@@ -285,7 +280,7 @@ def test_what_holds_problems(problems):
         ([TABLE.iloc[0]], r"`data\[0\]`: expected an object"),
         ([ROWS], r"`data\[0\]`: expected an object"),
     ],
-    ids=short,
+    ids=tiny.short,
 )
 def test_what_holds_none(problems, message):
     with pytest.raises(ValueError, match=message) as error:

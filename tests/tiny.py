@@ -227,6 +227,13 @@ def curriculum_losses():
     ).history["loss"]
 
 
+def short(value):
+    """A test's name, where the data would be one of a megabyte."""
+    from keras_coconut.checks import shown
+
+    return shown(value)[:40]
+
+
 def logits(model, x):
     """Logits as an array, compiled where the backend compiles.
 

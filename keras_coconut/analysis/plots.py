@@ -143,6 +143,10 @@ def _read_log(key, values) -> list[float]:
         # A loss that has become NaN leaves a gap.
         if is_flag(value) or not isinstance(value, numbers.Real):
             raise refuse(name, "a list of numbers", value)
+        try:
+            float(value)
+        except OverflowError:
+            raise refuse(name, "a list of numbers", value) from None
         if key in ("stage", "thoughts") and not (
             float(value).is_integer() and value >= 0
         ):

@@ -3,11 +3,12 @@
 import contextlib
 import ctypes
 import functools
-import os
 import sys
 import threading
 
 import keras
+
+from keras_coconut.checks import check_path, shown
 
 
 def keep_in(folder) -> None:
@@ -16,17 +17,18 @@ def keep_in(folder) -> None:
     Raises:
         ValueError: On another backend, which has no such cache.
     """
+    folder = check_path("compilation_cache", folder)
     backend = keras.config.backend()
     if backend != "jax":
         raise ValueError(
             "`compilation_cache` must be left out on this backend: only JAX "
             "can keep compiled programs in a folder of one's choice. Received: "
-            f"compilation_cache={folder!r} on {backend}"
+            f"compilation_cache={shown(folder)} on {backend}"
         )
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
-    jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
+    jax.config.update("jax_compilation_cache_dir", folder)
     # JAX looks once whether it has a cache, and may have looked already.
     compilation_cache.reset_cache()
 

@@ -7,7 +7,11 @@ import keras_hub
 from keras import ops
 
 from keras_coconut.checks import check_count, check_flag, check_instance
-from keras_coconut.curriculum import ThoughtKind, check_thought_kind
+from keras_coconut.curriculum import (
+    MOST_COUNT,
+    ThoughtKind,
+    check_thought_kind,
+)
 from keras_coconut.models import (
     embeddings,
     generation,
@@ -125,7 +129,7 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         check_backbone(backbone)
         check_thought_kind(thought_kind)
         if num_thoughts is not None:
-            check_count("num_thoughts", num_thoughts)
+            check_count("num_thoughts", num_thoughts, most=MOST_COUNT)
         rematerialize = check_flag("rematerialize", rematerialize)
         if markers is not None:
             markers = check_flag("markers", markers)
@@ -282,6 +286,7 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         if not isinstance(questions, dict):
             return read_thoughts(self, questions, num_thoughts, batch_size)
         check_not_told(num_thoughts)
+        check_count("batch_size", batch_size, least=1)
         self.check_call(questions, spans.QUESTION_KEYS)
         x = self._read(questions, spans.QUESTION_KEYS)
         question = embeddings.embed_tokens(self.backbone, x["question_ids"])
@@ -362,7 +367,13 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
             if thoughts is not None:
                 questions = {**questions, "thoughts": thoughts}
             return generation.generate_from_ids(
-                self, questions, max_length, num_thoughts, stop_token_ids
+                self,
+                questions,
+                max_length,
+                num_thoughts,
+                stop_token_ids,
+                batch_size,
+                verbose,
             )
         tokens = self.generate_tokens(
             questions,

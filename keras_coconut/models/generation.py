@@ -5,7 +5,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_coconut.checks import check_count, check_verbose, refuse
+from keras_coconut.checks import check_count, check_verbose, refuse, shown
 from keras_coconut.models import compilation, decoder, embeddings, spans
 from keras_coconut.models.passes import make_passes, read_and_think
 from keras_coconut.models.questions import (
@@ -41,6 +41,7 @@ def generate_tokens(
     on_response=None,
 ) -> list[list[int]]:
     """Answers strings; see `ContinuousThoughtLM.generate_tokens`."""
+    _check_compiled(model)
     batch_size = check_count("batch_size", batch_size, least=1)
     if on_response is not None and not callable(on_response):
         raise refuse("on_response", "a function or `None`", on_response)
@@ -105,6 +106,14 @@ def check_fits(model, questions, num_thoughts, max_length) -> None:
     _limits(model, lengths, max_length, texts)
 
 
+def _check_compiled(model) -> None:
+    if getattr(model, "sampler", None) is None:
+        raise ValueError(
+            "the model must be compiled before it generates, which gives it a "
+            "`sampler`. Received: a model with compile=False"
+        )
+
+
 def _rooms(model, questions, batch_size, longest, stop_token_ids) -> list[int]:
     """Returns how many tokens the responses may take, round by round.
 
@@ -137,12 +146,26 @@ def _round_up(model, room) -> int:
     return -(-room // _ROOM_STEP) * _ROOM_STEP
 
 
-def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
-    """Answers a dictionary of ids; see `ContinuousThoughtLM.generate`."""
+def generate_from_ids(
+    model,
+    x,
+    max_length,
+    num_thoughts,
+    stop_token_ids,
+    batch_size=32,
+    verbose=0,
+):
+    """Answers a dictionary of ids; see `ContinuousThoughtLM.generate`.
+
+    It is one batch, of which no progress can be shown.
+    """
+    _check_compiled(model)
     check_not_told(num_thoughts)
+    check_count("batch_size", batch_size, least=1)
+    check_verbose(verbose)
     stop_token_ids = _stop_token_ids(model, stop_token_ids)
     keys = (*spans.QUESTION_KEYS, "response_ids")
-    spans.check_keys(x, keys)
+    model.check_data(x, keys=keys)
     if "thoughts" in x:
         keys = (*keys, "thoughts")
     x = {key: spans.to_numpy(x[key]) for key in keys}
@@ -152,7 +175,6 @@ def generate_from_ids(model, x, max_length, num_thoughts, stop_token_ids):
             "`response_ids` must hold the end-of-thought token alone, (batch, "
             f"1). Received: shape={first.shape}"
         )
-    model.check_data(x, keys=spans.QUESTION_KEYS)
     lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
     limits = _limits(model, lengths, max_length)
     room = max(limits)
@@ -297,12 +319,17 @@ def _stop_token_ids(model, stop_token_ids):
                 "model without a preprocessor. Received: 'auto'"
             )
         return (model.preprocessor.tokenizer.end_token_id,)
-    if np.ndim(stop_token_ids) != 1:
+    if isinstance(stop_token_ids, list | tuple):
+        # Before NumPy, which stumbles over lists of several lengths.
+        ids = stop_token_ids
+    elif np.ndim(stop_token_ids) == 1:
+        ids = list(stop_token_ids)
+    else:
         raise refuse("stop_token_ids", expected, stop_token_ids)
     most = model.backbone.vocabulary_size - 1
     ids = [
-        check_count("stop_token_ids", token, most=most)
-        for token in stop_token_ids
+        check_count(f"stop_token_ids[{index}]", token, most=most)
+        for index, token in enumerate(ids)
     ]
     return tuple(ids) or None
 
@@ -310,7 +337,7 @@ def _stop_token_ids(model, stop_token_ids):
 def _limits(model, lengths, max_length, texts=None):
     """Returns the most tokens of each response."""
     if max_length is not None:
-        check_count("max_length", max_length, least=1)
+        max_length = check_count("max_length", max_length, least=1)
     # `<eot>`, where the model reads it.
     longest, limits = model.backbone.max_sequence_length, []
     longest += not model.markers
@@ -318,13 +345,13 @@ def _limits(model, lengths, max_length, texts=None):
         room = longest - int(length) - 1
         wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)
         if wanted > room:
-            name = f" ({texts[row][:60]!r}...)" if texts else ""
+            name = f" ({shown(texts[row][:60])}...)" if texts else ""
             raise ValueError(
                 "question, thoughts and `max_length` must fit the backbone's "
                 f"maximum length of {longest} positions. Received: row {row}"
                 f"{name} with {length} positions of question and thoughts, "
                 f"{int(model.markers)} of the end-of-thought token and "
-                f"{wanted} of the response"
+                f"{shown(wanted)} of the response"
             )
         limits.append(wanted)
     return limits

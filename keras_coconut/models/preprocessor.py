@@ -13,6 +13,7 @@ from keras_coconut.checks import (
     check_flag,
     check_instance,
     check_text,
+    refuse,
     shown,
 )
 from keras_coconut.curriculum import (
@@ -26,6 +27,7 @@ from keras_coconut.models.thought_tokens import (
     END_OF_THOUGHT,
     MARKERS,
     THOUGHT,
+    check_backbone,
     check_thought_tokens,
 )
 from keras_coconut.problems import Problem, as_problems
@@ -139,8 +141,10 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         """Respects a backbone's sizes from now on.
 
         Raises:
-            ValueError: If the backbone lacks an embedding for some token.
+            ValueError: If it is not a GPT-2, or if it lacks an embedding for
+                some token.
         """
+        check_backbone(backbone)
         vocabulary = self.tokenizer.vocabulary
         if vocabulary is not None:  # None while a saved model is being loaded.
             largest = max(vocabulary.values())
@@ -202,7 +206,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
             Layout(*counts, thought_kind)
             for counts in zip(
                 spans.per_row_counts("hidden_steps", hidden_steps, rows),
-                spans.per_row_counts("num_thoughts", num_thoughts, rows),
+                self._num_thoughts(num_thoughts, rows),
                 spans.per_row_counts("hidden_tokens", hidden_tokens, rows),
             )
         ]
@@ -214,6 +218,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         self, problems: Sequence[Problem]
     ) -> list[TokenizedProblem]:
         """Returns the token ids of each problem's parts."""
+        problems = as_problems("problems", problems)
         questions = self.tokenize_questions([p.question for p in problems])
         steps = self._tokenize(
             [
@@ -235,6 +240,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
     def tokenize_questions(self, questions: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of each question, `<bot>` at the end."""
+        questions = spans.check_questions("questions", questions)
         begin = [self.begin_of_thought_id] if self.markers else []
         texts = [question + self.separator for question in questions]
         return [ids + begin for ids in self._tokenize(texts)]
@@ -251,6 +257,8 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
 
         The lengths `Q`, `K` and `R` are those of the longest row if `None`.
         """
+        _check_rows("problems", problems, TokenizedProblem)
+        _check_rows("layouts", layouts, Layout, len(problems))
         questions, num_thoughts = self.fill_slots(
             [problem.question for problem in problems],
             [layout.num_thoughts for layout in layouts],
@@ -278,15 +286,20 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         Returns:
             The token ids of the questions, and how often each is thought on.
         """
+        _check_rows("questions", questions, list)
+        _check_rows("kinds", kinds, str, len(questions))
+        num_thoughts = self._num_thoughts(num_thoughts, len(questions))
         filled, counts = [], []
         for question, count, kind in zip(questions, num_thoughts, kinds):
-            pauses = count if kind == "pause" else 0
+            pauses = count if check_thought_kind(kind) == "pause" else 0
             filled.append(question + [self.pause_id] * pauses)
             counts.append(count - pauses)
         return filled, counts
 
     def check_length(self, problem: TokenizedProblem, layout: Layout) -> None:
         """Raises a `ValueError` for a problem longer than `sequence_length`."""
+        _check_rows("problem", [problem], TokenizedProblem)
+        _check_rows("layout", [layout], Layout)
         question, thoughts, response = problem.lengths(layout)
         response -= not self.markers
         length = question + thoughts + response
@@ -295,8 +308,9 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
             raise ValueError(
                 "question, thoughts and response must fit into "
                 f"{self.sequence_length} positions. Received: the problem "
-                f"{text!r}... with {length} ({question} of the question, "
-                f"{thoughts} thoughts, {response} of the response)"
+                f"{shown(text)}... with {shown(length)} ({shown(question)} of "
+                f"the question, {shown(thoughts)} thoughts, {response} of the "
+                "response)"
             )
 
     def generate_preprocess(self, x, num_thoughts=0, thought_kind="continuous"):
@@ -304,7 +318,7 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         check_thought_kind(thought_kind)
         questions = spans.check_questions("x", x)
         rows = len(questions)
-        counts = spans.per_row_counts("num_thoughts", num_thoughts, rows)
+        counts = self._num_thoughts(num_thoughts, rows)
         return spans.pack_questions(
             *self.fill_slots(
                 self.tokenize_questions(questions),
@@ -326,14 +340,22 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
+        if isinstance(x, str | bytes | Mapping) or not hasattr(x, "__iter__"):
+            raise refuse("x", "a list with the token ids of each response", x)
         control = {self.tokenizer.token_to_id(token) for token in self._control}
         most = max(self.tokenizer.vocabulary.values())
-        rows = [
-            [check_count(f"x[{row}]", i, most=most) for i in ids]
-            for row, ids in enumerate(x)
-        ]
+        rows = []
+        for row, ids in enumerate(x):
+            if isinstance(ids, str | Mapping) or not hasattr(ids, "__iter__"):
+                raise refuse(f"x[{row}]", "a list of token ids", ids)
+            rows.append([check_count(f"x[{row}]", i, most=most) for i in ids])
         rows = [[i for i in ids if i not in control] for ids in rows]
         return [self.tokenizer.detokenize(row) if row else "" for row in rows]
+
+    def _num_thoughts(self, counts, rows) -> list[int]:
+        # Before there is a slot, or a pause, for each of too many.
+        most = self.sequence_length
+        return spans.per_row_counts("num_thoughts", counts, rows, most)
 
     @property
     def _control(self) -> tuple[str, ...]:
@@ -368,3 +390,19 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
             "separator": self.separator,
             "markers": self.markers,
         }
+
+
+def _check_rows(name: str, values, kind: type, rows: int | None = None) -> None:
+    """Raises a `ValueError` unless there is one of a kind for each row."""
+    expected = f"a list of `{kind.__name__}`s"
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise refuse(name, expected, values)
+    if len(values) != (rows or len(values) or 1):
+        raise ValueError(
+            f"`{name}` must hold one for each row"
+            f"{f', {rows} of them' if rows else ''}, at least one. Received: "
+            f"{len(values)}"
+        )
+    for index, value in enumerate(values):
+        if not isinstance(value, kind):
+            raise refuse(f"{name}[{index}]", f"a `{kind.__name__}`", value)

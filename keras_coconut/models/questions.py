@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_coconut.checks import shown
 from keras_coconut.models import spans
 
 # A program is compiled for each question length: few lengths, few programs.
@@ -24,7 +25,11 @@ def read_questions(model, questions, num_thoughts):
             "often to think, as a `CurriculumScheduler` does. Received: "
             "num_thoughts=None"
         )
-    return texts, spans.per_row_counts("num_thoughts", num_thoughts, len(texts))
+    # Before there is a slot, or a pause, for each of too many.
+    most = model.backbone.max_sequence_length
+    return texts, spans.per_row_counts(
+        "num_thoughts", num_thoughts, len(texts), most
+    )
 
 
 def check_not_told(num_thoughts) -> None:
@@ -33,7 +38,7 @@ def check_not_told(num_thoughts) -> None:
         raise ValueError(
             "`num_thoughts` must be left out for a dictionary, whose "
             "`thought_mask` says it. "
-            f"Received: num_thoughts={num_thoughts!r}"
+            f"Received: num_thoughts={shown(num_thoughts)}"
         )
 
 

@@ -8,7 +8,7 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_coconut.checks import shown
+from keras_coconut.checks import check_count, shown
 from keras_coconut.models import (
     autodiff,
     compilation,
@@ -97,6 +97,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                 `class_weight` is given.
         """
         _refuse_class_weight(kwargs.get("class_weight"))
+        batch_size = _check_batch_size(batch_size)
         self.check_data(x, y, kwargs.get("sample_weight"))
         y = _labels_for_weights(x, y, kwargs.get("sample_weight"))
         if isinstance(x, varying_batches.VaryingBatches):
@@ -104,7 +105,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                 raise ValueError(
                     "`steps_per_epoch` must be given to the dataset, which "
                     "orders its own batches, and not to `fit`. Received: "
-                    f"steps_per_epoch={kwargs['steps_per_epoch']}"
+                    f"steps_per_epoch={shown(kwargs['steps_per_epoch'])}"
                 )
             kwargs["callbacks"] = x.arrange_callbacks(kwargs.get("callbacks"))
             kwargs["shuffle"] = False
@@ -143,6 +144,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         if kwargs.get("_use_cached_eval_dataset", False):
             # Within `fit`, which has looked at the data.
             return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
+        batch_size = _check_batch_size(batch_size)
         weights = kwargs.get("sample_weight")
         self.check_data(x, y, weights)
         y = _labels_for_weights(x, y, weights)
@@ -151,6 +153,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
 
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits as a NumPy array; takes what `fit` takes."""
+        batch_size = _check_batch_size(batch_size)
         self.check_data(x)
         with varying_batches.adapted(x) as x:
             return keras.Model.predict(self, x, batch_size, **kwargs)
@@ -233,12 +236,15 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                 )
             return self._check_batch(first, keys)
         if isinstance(x, dict | tuple | list | np.ndarray) or ops.is_tensor(x):
-            if isinstance(x, tuple | list):
-                raise ValueError(
-                    f"`x` must be a dictionary with the keys {list(keys)}, or "
-                    f"a dataset of them. Received: {type(x).__name__}"
-                )
-            return self._check_batch((x, y, sample_weight), keys)
+            if not isinstance(x, tuple | list):
+                return self._check_batch((x, y, sample_weight), keys)
+        elif _yields(x):
+            return
+        raise ValueError(
+            f"`x` must be a dictionary with the keys {list(keys)}, or "
+            f"a dataset of them. Received: x={shown(x)} of type "
+            f"{type(x).__name__}"
+        )
 
     def __call__(self, inputs, *args, **kwargs):
         # Here, since Keras adds all arguments to an error from within `call`.
@@ -253,7 +259,11 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         if not varying_batches.looked_at() and all(
             autodiff.has_values(inputs[key]) for key in keys
         ):
-            self.check_data({key: inputs[key] for key in keys}, keys=keys)
+            given = {key: inputs[key] for key in keys}
+            thoughts = inputs.get("thoughts")
+            if thoughts is not None and autodiff.has_values(thoughts):
+                given["thoughts"] = thoughts
+            self.check_data(given, keys=keys)
 
     def _check_batch(self, batch, keys=spans.KEYS):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
@@ -266,6 +276,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         )
         if "thoughts" in x:
             spans.check_thoughts(x, self.backbone.hidden_dim)
+            spans.finite_numbers("thoughts", x["thoughts"])
         spans.check_targets(x, y, weights, self.backbone.vocabulary_size)
 
     # === Saving ===
@@ -285,11 +296,25 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         self.optimizer.build(self.trainable_variables)
 
 
+def _yields(x) -> bool:
+    """Whether something may give batches one after the other."""
+    known = str | bytes | set | frozenset
+    return hasattr(x, "__iter__") and not isinstance(x, known)
+
+
 def _labels_for_weights(x, y, sample_weight):
     """Returns labels of arrays where Keras needs them to keep weights."""
     if y is None and sample_weight is not None and isinstance(x, Mapping):
         y, _ = spans.targets({k: spans.to_numpy(x[k]) for k in spans.KEYS})
     return y
+
+
+def _check_batch_size(batch_size) -> int | None:
+    """Returns a size; raises a `ValueError` for what is none."""
+    # `None` leaves it to Keras, or to the dataset.
+    if batch_size is None:
+        return None
+    return check_count("batch_size", batch_size, least=1)
 
 
 def _refuse_class_weight(class_weight) -> None:

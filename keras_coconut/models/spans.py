@@ -13,11 +13,16 @@ import numpy as np
 from keras import ops
 
 from keras_coconut.checks import check_count, check_text, refuse, shown
+from keras_coconut.curriculum import MOST_COUNT
 
 QUESTION_KEYS = ("question_ids", "question_mask", "thought_mask")
 KEYS = (*QUESTION_KEYS, "response_ids", "response_mask")
 # The label where no loss is taken, as in the published code.
 _NO_LABEL = -100
+
+
+# More than any model reads: a mistyped length must not fill the memory.
+_MOST_ROOM = 2**20
 
 
 def pack_questions(
@@ -34,18 +39,10 @@ def pack_questions(
         question_length: int. `Q`; the longest question if `None`.
         slots: int. `K`; the most thoughts of a row if `None`.
     """
-    lengths = [len(question) for question in questions]
-    question_length = question_length or max(lengths)
-    slots = max(num_thoughts) if slots is None else slots
-    for name, given, room in (
-        ("question", max(lengths), question_length),
-        ("thoughts", max(num_thoughts), slots),
-    ):
-        if given > room:
-            raise ValueError(
-                f"the {name} of a row must fit into {room} slots. Received a "
-                f"row that needs {given}."
-            )
+    question_length = _room(
+        "question_length", question_length, max(map(len, questions))
+    )
+    slots = _room("slots", slots, max(num_thoughts))
     ids = np.zeros((len(questions), question_length), "int32")
     mask = np.zeros_like(ids)
     for row, question in enumerate(questions):
@@ -63,19 +60,22 @@ def pack_responses(
     responses: Sequence[Sequence[int]], response_length: int | None = None
 ) -> dict[str, np.ndarray]:
     """Packs token ids, `<eot>` first, into the response's keys."""
-    longest = max(len(response) for response in responses)
-    response_length = response_length or longest
-    if longest > response_length:
-        raise ValueError(
-            f"the response of a row must fit into {response_length} slots. "
-            f"Received a row that needs {longest}."
-        )
+    response_length = _room(
+        "response_length", response_length, max(map(len, responses))
+    )
     ids = np.zeros((len(responses), response_length), "int32")
     mask = np.zeros_like(ids)
     for row, response in enumerate(responses):
         ids[row, : len(response)] = response
         mask[row, : len(response)] = 1
     return {"response_ids": ids, "response_mask": mask}
+
+
+def _room(name: str, length: int | None, needed: int) -> int:
+    """Returns a span's length, in which the longest row has room."""
+    if length is None:
+        return needed
+    return check_count(name, length, least=needed, most=_MOST_ROOM)
 
 
 def targets(x):
@@ -122,9 +122,9 @@ def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
     """Raises a `ValueError` for labels or weights that do not fit a batch."""
     if y is None and sample_weight is None:
         return
-    shape = _shape(x["response_ids"])
+    shape = _shape("response_ids", x["response_ids"])
     if y is not None:
-        y = to_numpy(y)
+        y = _to_array("y", y)
         if y.shape != shape:
             raise ValueError(
                 f"`y` must hold a label for each position, {shape}. Received: "
@@ -142,17 +142,18 @@ def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
                 f"taken. Received: {wrong[0]}"
             )
     if sample_weight is not None:
-        weights = to_numpy(sample_weight)
+        weights = _to_array("sample_weight", sample_weight)
         if weights.shape not in (shape, shape[:1], (shape[0], 1)):
             raise ValueError(
                 "`sample_weight` must hold a number for each row, "
                 f"{shape[:1]}, or for each position, {shape}. Received: "
                 f"shape={weights.shape}"
             )
-        try:
-            finite = np.isfinite(weights.astype("float32"))
-        except (TypeError, ValueError):
-            finite = np.zeros(weights.shape, "bool")
+        finite = np.zeros(weights.shape, "bool")
+        # Also bfloat16, which is no type of NumPy's own.
+        if weights.dtype.kind in "biufV":
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(weights.astype("float32"))
         if not finite.all():
             raise ValueError(
                 "`sample_weight` must hold finite numbers. Received: "
@@ -167,14 +168,14 @@ def check_keys(x, keys=KEYS) -> None:
     function is traced.
     """
     if not isinstance(x, Mapping) or not set(keys) <= set(x):
-        got = sorted(x) if isinstance(x, Mapping) else type(x).__name__
+        got = shown(list(x)) if isinstance(x, Mapping) else type(x).__name__
         raise ValueError(
             f"`x` must be a dictionary with the keys {list(keys)}. "
             f"Received: {got}"
         )
     batch = None
     for key in keys:
-        shape = _shape(x[key])
+        shape = _shape(key, x[key])
         if len(shape) != 2:
             raise ValueError(
                 f"`{key}` must have two dimensions, (batch, length). "
@@ -198,7 +199,7 @@ def check_keys(x, keys=KEYS) -> None:
                 f"Received: shape={shape}"
             )
         if key.endswith("_ids") and key[:-3] + "mask" in keys:
-            mask_shape = _shape(x[key[:-3] + "mask"])
+            mask_shape = _shape(key[:-3] + "mask", x[key[:-3] + "mask"])
             if len(mask_shape) == 2 and any(
                 None not in pair and pair[0] != pair[1]
                 for pair in zip(shape, mask_shape)
@@ -207,7 +208,11 @@ def check_keys(x, keys=KEYS) -> None:
                     f"`{key[:-3]}mask` must have the shape of `{key}`, "
                     f"{shape}. Received: shape={mask_shape}"
                 )
-    if _shape(x["question_ids"])[1] == 0:
+    if batch == 0:
+        raise ValueError(
+            f"`{keys[0]}` must hold at least one row. Received: batch size 0"
+        )
+    if _shape("question_ids", x["question_ids"])[1] == 0:
         raise ValueError(
             "`question_ids` must hold at least the begin-of-thought token. "
             "Received: length 0"
@@ -216,8 +221,8 @@ def check_keys(x, keys=KEYS) -> None:
 
 def check_thoughts(x, hidden_dim: int) -> None:
     """Raises a `ValueError` unless `x["thoughts"]` is (B, K, D)."""
-    shape = _shape(x["thoughts"])
-    expected = (*_shape(x["thought_mask"]), hidden_dim)
+    shape = _shape("thoughts", x["thoughts"])
+    expected = (*_shape("thought_mask", x["thought_mask"]), hidden_dim)
     if len(shape) != 3 or any(
         None not in pair and pair[0] != pair[1] for pair in zip(shape, expected)
     ):
@@ -234,8 +239,17 @@ def is_integer(dtype) -> bool:
     return name.startswith(("int", "uint", "bool"))
 
 
-def _shape(values) -> tuple[int | None, ...]:
-    return tuple(getattr(values, "shape", None) or np.shape(values))
+def _shape(name: str, values) -> tuple[int | None, ...]:
+    shape = getattr(values, "shape", None)
+    return tuple(_to_array(name, values).shape if shape is None else shape)
+
+
+def _to_array(name: str, values) -> np.ndarray:
+    """Returns an array; raises a `ValueError` for rows of several lengths."""
+    try:
+        return to_numpy(values)
+    except (TypeError, ValueError):
+        raise refuse(name, "an array", values) from None
 
 
 def check_values(
@@ -279,7 +293,7 @@ def check_values(
             row = int(np.argmax(~order.all(axis=1)))
             raise ValueError(
                 f"`{key}` must have no holes: the ones of a row come {side}. "
-                f"Received: row {row}, {values[row].tolist()}"
+                f"Received: row {row}, {shown(values[row].tolist())}"
             )
         if key != "thought_mask" and not values.any(axis=1).all():
             row = int(np.argmin(values.any(axis=1)))
@@ -324,8 +338,11 @@ def finite_numbers(name: str, values) -> np.ndarray:
         raise refuse(name, expected, values) from None
     if array.dtype.kind not in "fiu":
         raise refuse(name, expected, values)
-    if not np.isfinite(array).all():
-        where = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+    # A model computes with no more than 32 bits.
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype("float32"))
+    if not finite.all():
+        where = tuple(np.argwhere(~finite)[0].tolist())
         raise ValueError(
             f"`{name}` must be {expected}. Received: {array[where]} at {where}"
         )
@@ -349,7 +366,9 @@ def check_questions(name: str, questions) -> list[str]:
     return checked
 
 
-def per_row_counts(name: str, counts, rows: int) -> list[int]:
+def per_row_counts(
+    name: str, counts, rows: int, most: int = MOST_COUNT
+) -> list[int]:
     """Returns one count for each row from one number or one per row."""
     expected = (
         f"a whole number of at least 0, or one for each of the {rows} rows"
@@ -359,11 +378,14 @@ def per_row_counts(name: str, counts, rows: int) -> list[int]:
     except (TypeError, ValueError):  # Of rows of several lengths.
         raise refuse(name, expected, counts) from None
     if array.ndim == 0:
-        return [check_count(name, array.item())] * rows
+        return [check_count(name, array.item(), most=most)] * rows
     if (
         array.shape != (rows,)
         or not np.issubdtype(array.dtype, np.integer)
         or (array < 0).any()
     ):
         raise refuse(name, expected, counts)
-    return array.tolist()
+    return [
+        check_count(f"{name}[{row}]", count, most=most)
+        for row, count in enumerate(array.tolist())
+    ]

@@ -6,7 +6,11 @@ import keras
 from keras import ops
 
 from keras_coconut.checks import check_count
-from keras_coconut.curriculum import ThoughtKind, check_thought_kind
+from keras_coconut.curriculum import (
+    MOST_COUNT,
+    ThoughtKind,
+    check_thought_kind,
+)
 
 _KINDS: tuple[ThoughtKind, ...] = get_args(ThoughtKind)
 
@@ -41,7 +45,9 @@ class Thinking:
         if num_thoughts is None:
             num_thoughts = -1
         else:
-            num_thoughts = check_count("num_thoughts", num_thoughts)
+            num_thoughts = check_count(
+                "num_thoughts", num_thoughts, most=MOST_COUNT
+            )
         self._thinking.assign([num_thoughts, self._read_thinking()[1]])
 
     @property

@@ -78,6 +78,11 @@ def add_thought_tokens(tokenizer, backbone=None):
         keras_hub.tokenizers.GPT2Tokenizer,
         "a `keras_hub.tokenizers.GPT2Tokenizer`",
     )
+    if tokenizer.vocabulary is None:
+        raise ValueError(
+            "`tokenizer` must have a vocabulary, which tokens can be added to. "
+            "Received: a tokenizer with vocabulary=None"
+        )
     if backbone is not None:
         check_backbone(backbone)
     vocabulary = dict(tokenizer.vocabulary)

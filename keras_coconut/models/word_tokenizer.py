@@ -1,6 +1,6 @@
 """A small GPT-2 vocabulary for models trained from scratch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import keras_hub
 from tokenizers import pre_tokenizers
@@ -34,11 +34,15 @@ def make_word_tokenizer(words: Sequence[str] = ("###",)):
     tokenizer("### Tom is a lorpus")  # "### ", three letters, two words.
     ```
     """
-    if isinstance(words, str) or not isinstance(words, Iterable):
+    # A set has another order, and so other ids, in each process.
+    if isinstance(words, str | bytes | Mapping | Set) or not isinstance(
+        words, Iterable
+    ):
         raise refuse("words", "a sequence of strings", words)
-    words = list(words)
+    words = [
+        check_text(f"words[{index}]", word) for index, word in enumerate(words)
+    ]
     for index, word in enumerate(words):
-        check_text(f"words[{index}]", word)
         if not word:
             raise refuse(f"words[{index}]", "a string, not empty", word)
         for control in (_END_OF_TEXT, *MARKERS):

@@ -4,17 +4,27 @@ import itertools
 import logging
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from keras_coconut.checks import check_count, check_flag, check_instance
-from keras_coconut.curriculum import Curriculum
+from keras_coconut.checks import (
+    check_count,
+    check_flag,
+    check_instance,
+    refuse,
+)
+from keras_coconut.curriculum import MOST_COUNT, Curriculum
 from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem, as_problems
 from keras_coconut.training.length_groups import group_by_length
+
+# More than anybody asks for: a mistyped count must not fill the memory.
+_MOST_ROWS = 10**6
+_MOST_WORKERS = 1_000
 
 _log = logging.getLogger("keras_coconut")
 
@@ -106,12 +116,12 @@ class CurriculumDataset(VaryingBatches):
         )
         if steps_per_epoch is not None:
             steps_per_epoch = check_count(
-                "steps_per_epoch", steps_per_epoch, least=1
+                "steps_per_epoch", steps_per_epoch, 1, MOST_COUNT
             )
         problems = as_problems("problems", problems)
         self.preprocessor = preprocessor
         self.curriculum = curriculum
-        self.batch_size = check_count("batch_size", batch_size, least=1)
+        self.batch_size = check_count("batch_size", batch_size, 1, _MOST_ROWS)
         self.shuffle = check_flag("shuffle", shuffle)
         self.seed = check_count("seed", seed)
         self.steps_per_epoch = steps_per_epoch
@@ -131,8 +141,7 @@ class CurriculumDataset(VaryingBatches):
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the dataset give the batches of an epoch (counted from 0)."""
-        stage = self.curriculum.stage(epoch)
-        self.state = (int(epoch), stage)
+        self.state = (epoch, self.curriculum.stage(epoch))
 
     @property
     def state(self) -> tuple[int, int]:
@@ -141,8 +150,14 @@ class CurriculumDataset(VaryingBatches):
 
     @state.setter
     def state(self, state):
-        self.epoch, stage = state
+        if not isinstance(state, tuple) or len(state) != 2:
+            raise refuse("state", "a tuple of an epoch and a stage", state)
+        epoch = check_count("state[0]", state[0])
+        stage = check_count(
+            "state[1]", state[1], most=self.curriculum.last_stage
+        )
         self._lay_out(stage)
+        self.epoch = epoch
 
     @property
     def stage(self) -> int:
@@ -151,8 +166,7 @@ class CurriculumDataset(VaryingBatches):
 
     @stage.setter
     def stage(self, stage: int):
-        self.curriculum.check_stage(stage)
-        self._lay_out(int(stage))
+        self._lay_out(self.curriculum.check_stage(stage))
         self._stage_is_chosen = True
 
     @property
@@ -375,7 +389,7 @@ def _check_workers(kwargs) -> dict:
     """Returns the arguments of `keras.utils.PyDataset`, checked."""
     kwargs = dict(kwargs)
     for name, check in (
-        ("workers", check_count),
+        ("workers", partial(check_count, most=_MOST_WORKERS)),
         ("use_multiprocessing", check_flag),
         ("max_queue_size", check_count),
     ):

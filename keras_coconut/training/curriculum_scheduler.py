@@ -53,7 +53,10 @@ class CurriculumScheduler(keras.callbacks.Callback):
         super().__init__()
         for name, value in (
             ("dataset", dataset),
-            ("validation_dataset", validation_dataset or dataset),
+            (
+                "validation_dataset",
+                dataset if validation_dataset is None else validation_dataset,
+            ),
         ):
             check_instance(
                 name,

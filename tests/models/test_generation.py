@@ -204,7 +204,7 @@ def test_the_default_length_is_the_room_that_is_left(text_model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(num_thoughts=-1), "num_thoughts.*at least 0.*-1"),
+        (dict(num_thoughts=-1), "num_thoughts.*from 0 to.*-1"),
         (dict(num_thoughts=1.5), "num_thoughts.*whole number.*1.5"),
         (dict(num_thoughts=[1, 2]), "one for each of the 1 rows"),
         (dict(num_thoughts=None), "num_thoughts.*must be given"),

@@ -273,9 +273,9 @@ def test_thoughts_count_towards_the_length(make):
     [
         (dict(problems=[]), "at least one problem"),
         (dict(problems=["text"]), r"problems\[0\].*'text'"),
-        (dict(batch_size=0), "batch_size.*at least 1"),
+        (dict(batch_size=0), "batch_size.*from 1 to.*=0"),
         (dict(batch_size=1.5), "batch_size.*whole number"),
-        (dict(steps_per_epoch=0), "steps_per_epoch.*at least 1"),
+        (dict(steps_per_epoch=0), "steps_per_epoch.*from 1 to.*=0"),
         (dict(length_groups=0), "length_groups.*at least 1"),
         (dict(curriculum=3), "curriculum.*Received: curriculum=3"),
     ],
