@@ -276,9 +276,9 @@ class Curriculum:
         return check_count("stage", stage, most=self.last_stage)
 
 
-def check_thought_kind(kind) -> ThoughtKind:
+def check_thought_kind(kind, name: str = "thought_kind") -> ThoughtKind:
     """Returns `kind` if it names a kind of thoughts, else raises an error."""
-    return check_choice("thought_kind", kind, get_args(ThoughtKind))
+    return check_choice(name, kind, get_args(ThoughtKind))
 
 
 _CHECKS = {

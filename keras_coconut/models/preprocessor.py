@@ -291,7 +291,9 @@ class ContinuousThoughtPreprocessor(keras_hub.models.GPT2CausalLMPreprocessor):
         num_thoughts = self._num_thoughts(num_thoughts, len(questions))
         filled, counts = [], []
         for question, count, kind in zip(questions, num_thoughts, kinds):
-            pauses = count if check_thought_kind(kind) == "pause" else 0
+            pauses = 0
+            if check_thought_kind(kind, "kinds") == "pause":
+                pauses = count
             filled.append(question + [self.pause_id] * pauses)
             counts.append(count - pauses)
         return filled, counts
