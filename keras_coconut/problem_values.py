@@ -169,7 +169,9 @@ def _plain(name: str, value, depth: int):
         }
     if isinstance(value, list | tuple):
         return [_plain(name, item, depth + 1) for item in value]
-    if hasattr(value, "tolist"):
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    # Dates in nanoseconds would become whole numbers.
+    if hasattr(value, "tolist") and kind not in ("m", "M"):
         # NumPy's arrays and numbers, and columns of pandas.
         plain = value.tolist()
         if type(plain) is not type(value):

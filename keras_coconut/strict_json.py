@@ -209,8 +209,9 @@ def _no_constant(text: str):
 def _distinct(pairs) -> dict:
     entry = dict(pairs)
     if len(entry) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen = set()
+        # `add` returns nothing, so that each key is looked at once.
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))
         raise _NotExactError(f"an object with the key {shown(twice)} twice")
     return entry
 

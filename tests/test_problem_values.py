@@ -135,3 +135,13 @@ def test_values_of_numpy_and_pandas(steps, answer):
     values = [problem.question, *problem.steps, problem.answer]
     assert {type(value) for value in values} == {str}
     assert type(problem.steps) is tuple
+
+
+def test_dates_stay_what_they_are():
+    """In nanoseconds NumPy would make whole numbers of them."""
+    date = np.datetime64("2020-01-01", "ns")
+    extra = {"date": date, "span": np.timedelta64(5, "ns")}
+    problem = Problem("q", [], "1", extra)
+    assert dict(problem.extra) == extra
+    with pytest.raises(ValueError, match="date"):
+        write_problems("unwritten.json", [problem])

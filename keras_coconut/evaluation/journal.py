@@ -1,5 +1,6 @@
 """Responses written down as they are finished, so that a stop loses none."""
 
+import contextlib
 import json
 import os
 import time
@@ -77,7 +78,9 @@ class Journal:
 
     def remove(self) -> None:
         """Deletes the file."""
-        os.unlink(self.path)
+        # Another call for the same results may have been done first.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
 
     def _since_last(self):
         last, self._last = self._last, time.perf_counter()

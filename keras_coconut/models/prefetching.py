@@ -21,13 +21,14 @@ class Prefetcher:
     def __init__(self, dataset):
         self._dataset = dataset
         # Threads or processes, started when the first batch is asked for.
-        self._executor = None
+        self._executor, self._ended = None, False
         self._state, self._coming = None, {}
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self._ended = True
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
@@ -38,6 +39,9 @@ class Prefetcher:
         dataset = self._dataset
         if dataset.workers <= 1 and not dataset.use_multiprocessing:
             return dataset[index]
+        if self._ended:
+            # TensorFlow reads ahead in a thread of its own, `fit` or no `fit`.
+            raise RuntimeError("the workers of this dataset have ended")
         if self._executor is None:
             self._executor = _start(dataset)
         state = dataset.state

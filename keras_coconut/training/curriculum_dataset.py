@@ -187,6 +187,15 @@ class CurriculumDataset(VaryingBatches):
                 callbacks,
                 key=lambda one: getattr(one, "dataset", None) is not self,
             )
+        for callback in [] if validation else callbacks:
+            other = getattr(callback, "dataset", None)
+            if isinstance(other, CurriculumDataset) and other is not self:
+                raise ValueError(
+                    "`callbacks` must hold a `CurriculumScheduler` of the "
+                    "dataset that `fit` trains on: the model and `History` "
+                    "would follow the stages of another. Received: a "
+                    f"{type(callback).__name__} of another dataset"
+                )
         role = "validation_dataset" if validation else "dataset"
         if not self.curriculum.last_stage or any(
             getattr(callback, role, None) is self for callback in callbacks

@@ -264,3 +264,17 @@ def test_validation_that_no_scheduler_knows(text_model):
     chosen = make()
     chosen.stage = 2
     fit(chosen, known=False)
+
+
+def test_a_scheduler_of_another_dataset(text_model):
+    """`History` would tell of stages that no batch was of."""
+    one, other = (
+        keras_coconut.CurriculumDataset(
+            tiny.problems(8), text_model.preprocessor, CURRICULUM, batch_size=8
+        )
+        for _ in range(2)
+    )
+    scheduler = keras_coconut.CurriculumScheduler(other)
+    with pytest.raises(ValueError, match="`callbacks` must hold.*another"):
+        text_model.fit(one, epochs=5, callbacks=[scheduler], verbose=0)
+    assert text_model.num_thoughts is None

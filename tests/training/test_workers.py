@@ -147,6 +147,14 @@ def test_no_worker_is_left():
     assert not multiprocessing.active_children()
 
 
+def test_no_worker_begins_after_the_end():
+    dataset = make_dataset(tiny.text_model(layers=1), 2)
+    with prefetching.Prefetcher(dataset) as get:
+        get(0)
+    with pytest.raises(RuntimeError, match="have ended"):
+        get(1)
+
+
 def test_a_dataset_reaches_a_process_that_is_spawned():
     """Other systems do not fork: they send the dataset."""
     dataset = make_dataset(tiny.text_model(layers=1))
