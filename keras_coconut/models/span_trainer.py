@@ -98,6 +98,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         """
         _refuse_class_weight(kwargs.get("class_weight"))
         batch_size = _check_batch_size(batch_size)
+        x = spans.with_arrays(x)
         self.check_data(x, y, kwargs.get("sample_weight"))
         y = _labels_for_weights(x, y, kwargs.get("sample_weight"))
         if isinstance(x, varying_batches.VaryingBatches):
@@ -146,6 +147,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
             return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
         batch_size = _check_batch_size(batch_size)
         weights = kwargs.get("sample_weight")
+        x = spans.with_arrays(x)
         self.check_data(x, y, weights)
         y = _labels_for_weights(x, y, weights)
         with varying_batches.adapted(x) as x:
@@ -154,6 +156,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits as a NumPy array; takes what `fit` takes."""
         batch_size = _check_batch_size(batch_size)
+        x = spans.with_arrays(x)
         self.check_data(x)
         with varying_batches.adapted(x) as x:
             return keras.Model.predict(self, x, batch_size, **kwargs)

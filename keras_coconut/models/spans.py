@@ -282,8 +282,9 @@ def check_values(
                     f"{vocabulary_size - 1}. Received: {wrong}"
                 )
             continue
-        if values.size and not np.isin(values, (0, 1)).all():
-            wrong = values[~np.isin(values, (0, 1))][0]
+        known = (values == 0) | (values == 1)
+        if not known.all():
+            wrong = values[~known][0]
             raise ValueError(f"`{key}` must hold 0 and 1. Received: {wrong}")
         values = values.astype("int32")
         side, order = "first", np.diff(values, axis=1) <= 0
@@ -347,6 +348,26 @@ def finite_numbers(name: str, values) -> np.ndarray:
             f"`{name}` must be {expected}. Received: {array[where]} at {where}"
         )
     return array
+
+
+def with_arrays(x):
+    """Returns what `fit` takes, lists in a dictionary as integer arrays.
+
+    Keras takes lists for something else, and repeats them in its error.
+    """
+    if not isinstance(x, Mapping):
+        return x
+    arrays = {}
+    for key, values in x.items():
+        if isinstance(values, list | tuple):
+            try:
+                values = np.asarray(values)
+            except ValueError:
+                raise refuse(key, "rows of one length", values) from None
+            if not values.size and key != "thoughts":
+                values = values.astype("int32")
+        arrays[key] = values
+    return arrays
 
 
 def check_questions(name: str, questions) -> list[str]:

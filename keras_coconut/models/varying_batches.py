@@ -13,6 +13,7 @@ id outside the vocabulary as NaN, and a GPU may read it as 0.
 
 import contextlib
 import contextvars
+import inspect
 import itertools
 
 import keras
@@ -80,8 +81,12 @@ class _InOrder(keras.utils.PyDataset):
 def adapted(dataset):
     """Gives what Keras should iterate in place of a dataset.
 
-    Anything but a `VaryingBatches` is given as it is.
+    Dictionaries that a generator yields alone become tuples, which Keras wants
+    there. Anything else is given as it is.
     """
+    if inspect.isgenerator(dataset):
+        yield (b if isinstance(b, tuple) else (b,) for b in dataset)
+        return
     if not isinstance(dataset, VaryingBatches):
         yield dataset
         return

@@ -227,3 +227,25 @@ def test_a_call_in_a_gradient(model):
     data = model.preprocessor(tiny.problems(3), num_thoughts=2)
     found = tiny.gradients(model, *data, model.trainable_variables[:2])
     assert all(np.isfinite(gradient).all() for gradient in found)
+
+
+@pytest.mark.filterwarnings("ignore:.*shuffle=True.*")
+def test_lists_and_dictionaries_alone(model):
+    """A generator may yield what any other source may."""
+    x = arrays(model)
+    expected = model.evaluate(x, verbose=0, batch_size=ROWS)
+    lists = {key: value.tolist() for key, value in x.items()}
+    assert model.evaluate(lists, verbose=0, batch_size=ROWS) == expected
+    alone = (batch for batch in [x])
+    assert model.evaluate(alone, verbose=0, steps=1) == expected
+    model.fit((batch for (batch,) in Slices(x)), verbose=0)
+    ragged = {**lists, "question_ids": [[1], [1, 2]] * 100_000}
+    with pytest.raises(ValueError, match="`question_ids`") as error:
+        model.fit(ragged, verbose=0)
+    assert len(str(error.value)) < 500
+
+
+def test_lists_without_thoughts(model):
+    x, _, _ = model.preprocessor(tiny.problems(4))
+    lists = {key: value.tolist() for key, value in x.items()}
+    assert model.evaluate(lists, verbose=0) == model.evaluate(x, verbose=0)
