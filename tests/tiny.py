@@ -289,3 +289,13 @@ def compiled(model, optimizer=None, **kwargs):
         kwargs.setdefault("jit_compile", False)
     model.compile(optimizer or keras.optimizers.AdamW(1e-2), **kwargs)
     return model
+
+
+def as_new(model, weights, learning_rate=1e-2):
+    """Returns a compiled model to where it began, but for what it compiled."""
+    from keras_coconut.training.curriculum_scheduler import restart_optimizer
+
+    model.set_weights(weights)
+    restart_optimizer(model.optimizer, model)
+    model.optimizer.learning_rate = learning_rate
+    return model
