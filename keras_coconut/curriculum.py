@@ -268,7 +268,9 @@ class Curriculum:
         """
         stages = {check_count("stage", stage)}
         if self.mixing_probability:
-            stages.update(range(_check_steps(num_steps) + 1))
+            # Whatever lies beyond `max_stage` is the extra stage.
+            most = min(_check_steps(num_steps), self.max_stage + 1)
+            stages.update(range(most + 1))
         return [self.layout(num_steps, stage) for stage in sorted(stages)]
 
     def check_stage(self, stage: int) -> int:

@@ -5,7 +5,10 @@ renamed, so that a reader never sees half of it and two writers of one path
 never mix their text.
 """
 
+import contextlib
+import errno
 import os
+import pathlib
 import secrets
 import stat
 
@@ -41,6 +44,47 @@ def shown_path(path) -> str:
     return "..." + path[3 - _SHOWN_PATH :]
 
 
+@contextlib.contextmanager
+def short_errors():
+    """Shortens the path in an error of the system's own.
+
+    Example:
+    ```python
+    with short_errors():
+        open(__file__).close()
+    ```
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or len(error.filename) <= _SHOWN_PATH:
+            raise
+        raise type(error)(
+            error.errno, error.strerror, shown_path(error.filename)
+        ) from None
+
+
+def make_folder(path: str) -> None:
+    """Makes a folder, and those in which it lies, where they are missing.
+
+    Example:
+    ```python
+    make_folder("runs/best")
+    ```
+    """
+    with short_errors():
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            # `os.makedirs` calls itself, too often for some paths.
+            folder = pathlib.Path(path)
+            for parent in (*reversed(folder.parents), folder):
+                if not parent.is_dir():
+                    parent.mkdir(exist_ok=True)
+        if not os.path.isdir(path):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a folder", path)
+
+
 def read_text(path) -> str:
     r"""Reads a text file in UTF-8, with or without a byte order mark.
 
@@ -64,7 +108,7 @@ def read_text(path) -> str:
     ```
     """
     path = check_path("path", path)
-    with open(path, "rb") as file:
+    with short_errors(), open(path, "rb") as file:
         data = file.read()
     try:
         return data.decode("utf-8-sig")
@@ -157,10 +201,8 @@ def check_writable(name: str, path) -> str:
     ```
     """
     path = check_path(name, path)
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
     try:
-        mode = os.stat(target).st_mode
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         mode = None
     except NotADirectoryError:
@@ -173,6 +215,9 @@ def check_writable(name: str, path) -> str:
             _refused(name, "be a file that can be written", path)
             + f": {error.strerror}"
         ) from error
+    # Now that it is not too long, of which it would follow every part.
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
     if path.endswith(os.sep) or (mode is not None and stat.S_ISDIR(mode)):
         raise IsADirectoryError(_refused(name, "be a file, not a folder", path))
     if mode is not None and not stat.S_ISREG(mode):

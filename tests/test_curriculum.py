@@ -86,7 +86,7 @@ def test_mixing():
     shown = curriculum.layouts_shown(5, 1)
     assert set(drawn) == set(shown)
     # A stage drawn beyond the last hides everything, as published.
-    assert shown == [Layout(k, k) for k in range(4)] + [Layout(5, 3)] * 2
+    assert shown == [*(Layout(k, k) for k in range(4)), Layout(5, 3)]
     share = np.mean([layout != Layout(1, 1) for layout in drawn])
     assert abs(share - 0.3 * 5 / 6) < 0.03
     state = random.bit_generator.state

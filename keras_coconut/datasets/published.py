@@ -178,7 +178,8 @@ def read_split(name: str, split: str, folder=None) -> list[Problem]:
         return _read_download(name, dataset, file)
     folder = check_path("folder", folder)
     path = pathlib.Path(folder, file.name)
-    if not path.exists():
+    # Unlike `Path.exists`, also of a path that is too long.
+    if not os.path.exists(path):
         raise FileNotFoundError(
             f"`folder` must hold the file {file.name!r}, the split "
             f"{split!r} of {name!r}. Received: folder={shown_path(folder)!r}"

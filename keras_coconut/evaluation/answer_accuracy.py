@@ -19,7 +19,7 @@ from keras_coconut.evaluation.figures import Evaluation
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.evaluation.request import check_model, check_request
 from keras_coconut.evaluation.results_file import damaged, read_object
-from keras_coconut.files import check_writable, write_whole
+from keras_coconut.files import check_writable, make_folder, write_whole
 from keras_coconut.problems import Problem, as_problems
 
 
@@ -129,7 +129,7 @@ class AnswerAccuracy(keras.callbacks.Callback):
         if curriculum is not None:
             self._check_stages(curriculum)
         if self.best_preset is not None:
-            os.makedirs(self.best_preset, exist_ok=True)
+            make_folder(self.best_preset)
             check_writable("best_preset", self._figures_path)
             needed = curriculum.first_epoch(curriculum.last_stage) + 1
             if self._num_epochs is not None and self._num_epochs < needed:

@@ -8,6 +8,7 @@ from keras_coconut.checks import check_path, shown
 from keras_coconut.evaluation.figures import Evaluation, judge
 from keras_coconut.files import (
     check_writable,
+    make_folder,
     read_text,
     shown_path,
     write_whole,
@@ -130,7 +131,7 @@ def check_results_folder(folder, names: Sequence[str]) -> dict:
     if folder is None:
         return dict.fromkeys(names)
     folder = check_path("results_folder", folder)
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     paths = {name: os.path.join(folder, f"{name}.json") for name in names}
     for path in paths.values():
         if not os.path.exists(path):

@@ -1,7 +1,7 @@
 """Means over seeds with their intervals, and paired tests. Needs SciPy."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
 from keras_coconut.checks import check_flag, check_number, refuse
@@ -110,7 +110,8 @@ def mcnemar(first: Iterable[bool], second: Iterable[bool]) -> McNemar:
 def _listed(name, values) -> list:
     """Returns a list of at least one value."""
     expected = "a list of values, at least one"
-    if isinstance(values, str | bytes | dict):
+    # A set has forgotten equal values, and the order of the others.
+    if isinstance(values, str | bytes | Mapping | Set):
         raise refuse(name, expected, values)
     try:
         values = list(values)

@@ -172,12 +172,26 @@ def check_bad(call: Call, name: str) -> None:
     assert setting().state == before
 
 
-def rows(table: dict):
+# Arguments that are paths.
+PATHS = ("path", "folder", "results_path", "results_folder")
+
+
+def check_long_path(call: Call, name: str, path: str) -> None:
+    """The system has something to say of it, and shall not say all of it."""
+    given = arguments(call.good(setting()), name, path)
+    with pytest.raises((OSError, ValueError)) as error:
+        call.function(setting())(**given)
+    assert len(str(error.value)) < 500
+    assert "a/a/a" in str(error.value)
+
+
+def rows(table: dict, names=None):
     """The arguments of a table, as parameters of a test."""
     return [
         pytest.param(call, name, id=f"{label}-{name}")
         for label, call in table.items()
         for name in call.bad
+        if names is None or name in names
     ]
 
 

@@ -1,0 +1,204 @@
+"""No argument of a public function is left out of the tables."""
+
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+
+import keras
+import pytest
+import test_batch_arguments
+import test_evaluation_arguments
+import test_model_arguments
+import test_problem_arguments
+import test_text_arguments
+import test_training_arguments
+
+import keras_coconut
+import keras_coconut.analysis
+import keras_coconut.datasets
+import keras_coconut.evaluation
+from keras_coconut.models.word_tokenizer import make_word_tokenizer
+
+TESTS = pathlib.Path(__file__).parents[1]
+TABLES = [
+    test_batch_arguments.TABLE,
+    test_evaluation_arguments.TABLE,
+    test_model_arguments.TABLE,
+    test_problem_arguments.TABLE,
+    test_text_arguments.TABLE,
+    test_training_arguments.TABLE,
+]
+KERAS = "Keras calls it, with what Keras has made"
+WITHIN = "only the library calls it, with what it has checked"
+TFDS = "TFDS makes it and checks its arguments"
+RESULT = "a result, which nobody else makes"
+
+# Modules and classes whose functions nobody calls from outside.
+NOT_CALLED = {
+    "evaluation.journal": WITHIN,
+    "evaluation.made_by": WITHIN,
+    "evaluation.request": WITHIN,
+    "evaluation.results_file": WITHIN,
+    "Gsm8kAug": TFDS,
+    "Prontoqa": TFDS,
+    "Prosqa": TFDS,
+    "tfds_builders": TFDS,
+    "Published": WITHIN,
+    "PublishedFile": WITHIN,
+    "Interval": RESULT,
+    "McNemar": RESULT,
+    "DecodedToken": RESULT,
+    "ContinuousThoughtLM.preprocessor_cls": "the class, with rows of its own",
+}
+# Functions, or arguments of functions, with the test file that has their rows,
+# or with why no value can be wrong.
+ELSEWHERE = {
+    "ContinuousThoughtLM(kwargs)": "Keras' own: its name and dtype",
+    "ContinuousThoughtLM.__call__": "models/test_batches.py",
+    "ContinuousThoughtLM.call": KERAS,
+    "ContinuousThoughtLM.check_call": WITHIN,
+    "ContinuousThoughtLM.check_data": "test_properties.py",
+    "ContinuousThoughtLM.compile(kwargs)": "Keras' own",
+    "ContinuousThoughtLM.compile(loss)": "Keras' own",
+    "ContinuousThoughtLM.compile(optimizer)": "Keras' own",
+    "ContinuousThoughtLM.compile(sampler)": "KerasHub's own",
+    "ContinuousThoughtLM.compile(weighted_metrics)": "Keras' own",
+    "ContinuousThoughtLM.compile_from_config": KERAS,
+    "ContinuousThoughtLM.compute_loss": KERAS,
+    "ContinuousThoughtLM.compute_metrics": KERAS,
+    "ContinuousThoughtLM.compute_output_spec": KERAS,
+    "ContinuousThoughtLM.evaluate(kwargs)": "models/test_targets.py",
+    "ContinuousThoughtLM.fit(kwargs)": "models/test_targets.py",
+    "ContinuousThoughtLM.from_preset(kwargs)": "the constructor's",
+    "ContinuousThoughtLM.generate_step": KERAS,
+    "ContinuousThoughtLM.load_own_variables": KERAS,
+    "ContinuousThoughtLM.make_predict_function": KERAS,
+    "ContinuousThoughtLM.make_test_function": KERAS,
+    "ContinuousThoughtLM.make_thinking": WITHIN,
+    "ContinuousThoughtLM.make_train_function": KERAS,
+    "ContinuousThoughtLM.predict(kwargs)": "Keras' own",
+    "ContinuousThoughtLM.preprocess_samples": KERAS,
+    "ContinuousThoughtLM.train_on_batch(kwargs)": "Keras' own",
+    "ContinuousThoughtLM.train_step": KERAS,
+    "ContinuousThoughtPreprocessor(kwargs)": "Keras' own: its name and dtype",
+    "ContinuousThoughtPreprocessor.__call__": "those of `call`",
+    "ContinuousThoughtPreprocessor.load_preset_assets": KERAS,
+    "Curriculum.check_stage": "test_curriculum.py",
+    "Curriculum.draw_layout": "test_curriculum.py",
+    "Curriculum.layouts_shown": "test_curriculum.py",
+    "CurriculumDataset(kwargs)": "training/test_workers.py",
+    "CurriculumDataset.arrange_callbacks": KERAS,
+    "Evaluation": RESULT,
+    "Evaluation.from_dict(entry)": "evaluation/test_evaluation.py",
+    "answer": WITHIN,
+    "draw_splits": WITHIN,
+    "take_splits": WITHIN,
+    "check_sizes": WITHIN,
+    "judge": WITHIN,
+    "load_dataset(kwargs)": "datasets/test_splits.py",
+}
+
+
+def methods(label, cls):
+    """The constructor, the methods, and the setters of a class of our own."""
+    yield label, cls.__init__
+    for base in cls.__mro__:
+        if not base.__module__.startswith("keras_coconut"):
+            continue
+        for name, value in vars(base).items():
+            if name.startswith("_") and name != "__call__":
+                continue
+            if isinstance(value, property):
+                if value.fset is not None:
+                    yield f"{label}.{name}", value.fset
+            elif callable(getattr(cls, name)):
+                yield f"{label}.{name}", getattr(cls, name)
+
+
+def functions():
+    """Every public function and method, by the name that the tables use."""
+    public = {
+        name: getattr(keras_coconut, name) for name in keras_coconut.__all__
+    }
+    public["make_word_tokenizer"] = make_word_tokenizer
+    for package in (
+        keras_coconut.analysis,
+        keras_coconut.datasets,
+        keras_coconut.evaluation,
+    ):
+        for info in pkgutil.iter_modules(
+            package.__path__, f"{package.__name__}."
+        ):
+            module = importlib.import_module(info.name)
+            for name, value in vars(module).items():
+                if not name.startswith("_") and (
+                    getattr(value, "__module__", None) == info.name
+                ):
+                    public[name] = value
+    for name, value in public.items():
+        module = value.__module__.removeprefix("keras_coconut.")
+        if module in NOT_CALLED or module.split(".")[-1] in NOT_CALLED:
+            continue
+        if inspect.isclass(value):
+            yield from methods(name, value)
+        elif callable(value):
+            yield name, value
+
+
+def covered():
+    """What the tables have rows for: `function(argument)`."""
+    found = set()
+    for table in TABLES:
+        for label, call in table.items():
+            # A second row of a function says after its name what differs.
+            name = re.match(r"[\w.]+", label)[0]
+            found |= {f"{name}({argument})" for argument in call.bad}
+    return found
+
+
+def every_argument():
+    for name, function in functions():
+        if name.split(".")[0] in NOT_CALLED or name in NOT_CALLED:
+            continue
+        if ".on_" in name:
+            continue  # Keras calls what a callback does.
+        for parameter in inspect.signature(function).parameters:
+            if parameter != "self":
+                yield name, f"{name}({parameter})"
+
+
+def test_every_argument_stands_in_a_table_or_says_why_not():
+    rows = covered()
+    missing = [
+        argument
+        for name, argument in every_argument()
+        if argument not in rows and not {name, argument} & set(ELSEWHERE)
+    ]
+    assert not missing
+
+
+def test_nothing_stands_in_the_list_that_a_table_has_or_nobody_knows():
+    known = {name for pair in every_argument() for name in pair}
+    assert set(ELSEWHERE) <= known
+    assert not set(ELSEWHERE) & covered()
+
+
+def test_callbacks_are_keras():
+    """So that leaving out their `on_...` methods leaves out nothing else."""
+    for name in ("CurriculumScheduler", "AnswerAccuracy"):
+        for method, _ in functions():
+            owner, _, called = method.partition(".")
+            if owner == name and called.startswith("on_"):
+                assert hasattr(keras.callbacks.Callback, called)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [pair for pair in ELSEWHERE.items() if pair[1].endswith(".py")],
+)
+def test_the_other_files_call_it(name, file):
+    text = (TESTS / file).read_text(encoding="utf-8")
+    called = re.split(r"\(", name)[0].split(".")[-1]
+    assert {"__call__": "model(x)"}.get(called, called) in text
