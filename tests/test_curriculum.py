@@ -5,9 +5,11 @@ import json
 import math
 from random import Random as random_of_python
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies
 
 from keras_coconut import Curriculum
 from keras_coconut.curriculum import Layout
@@ -312,3 +314,48 @@ def test_bad_stages_and_epochs():
         PROSQA.num_thoughts(8)
     with pytest.raises(ValueError, match="epoch.*-1"):
         PROSQA.stage(-1)
+
+
+@hypothesis.settings(deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+    strategies.integers(0, 4),
+    strategies.integers(0, 3),
+    strategies.one_of(
+        strategies.integers(0, 3),
+        strategies.lists(strategies.integers(0, 3), min_size=0, max_size=6),
+    ),
+    strategies.one_of(strategies.none(), strategies.integers(0, 3)),
+    strategies.booleans(),
+)
+def test_a_curriculum_is_its_stages_one_after_the_other(
+    max_stage, thoughts, epochs, initial, extra
+):
+    last = max_stage + extra
+    arguments = dict(
+        thoughts_per_step=thoughts,
+        epochs_per_stage=epochs,
+        initial_epochs=initial,
+        extra_stage=extra,
+    )
+    if isinstance(epochs, list) and len(epochs) != last:
+        with pytest.raises(ValueError, match="`epochs_per_stage`"):
+            Curriculum(max_stage, **arguments)
+        return
+    curriculum = Curriculum(max_stage, **arguments)
+    later = epochs if isinstance(epochs, list) else [epochs] * last
+    first = initial
+    if first is None:
+        first = 1 if isinstance(epochs, list) else epochs
+    order = [0] * first if last else []
+    for stage in range(1, last):
+        order += [stage] * later[stage - 1]
+    order += [last] * 3
+    found = [curriculum.stage(epoch) for epoch in range(len(order))]
+    assert found == order
+    assert curriculum.stage(curriculum.num_epochs - 1) == last
+    for stage in range(last + 1):
+        assert curriculum.num_thoughts(stage) == (
+            min(stage, max_stage) * thoughts
+        )
+        if stage in order:
+            assert curriculum.first_epoch(stage) == order.index(stage)
