@@ -59,7 +59,7 @@ ELSEWHERE = {
     "ContinuousThoughtLM.__call__": "models/test_batches.py",
     "ContinuousThoughtLM.call": KERAS,
     "ContinuousThoughtLM.check_call": WITHIN,
-    "ContinuousThoughtLM.check_data": "test_properties.py",
+    "ContinuousThoughtLM.check_data": "test_fuzz.py",
     "ContinuousThoughtLM.compile(kwargs)": "Keras' own",
     "ContinuousThoughtLM.compile(loss)": "Keras' own",
     "ContinuousThoughtLM.compile(optimizer)": "Keras' own",
