@@ -31,6 +31,7 @@ setup(
         "keras>=3.15",
         "keras-hub>=0.32",
         "numpy",
+        "sentencepiece",
         "tokenizers",
     ],
     extras_require={

@@ -43,7 +43,7 @@ from keras_coconut.datasets.arithmetic import (
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
 from keras_coconut.evaluation.controls import CONTROLS, evaluate_controls
 from keras_coconut.evaluation.problems import evaluate_problems
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "demo", "Folder for the preset and the plot.")

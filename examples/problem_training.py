@@ -17,7 +17,7 @@ from problem_flags import FLAGS, vocabulary_files
 
 import keras_coconut
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 # Positions of a model from scratch.
 LONGEST = 1024

@@ -36,7 +36,7 @@ from keras_coconut.evaluation.controls import evaluate_controls
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.evaluation.reasoning_paths import evaluate_reasoning
 from keras_coconut.files import write_whole
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 
 def words_of(texts: Sequence[str], most: int = 5_000) -> list[str]:

@@ -3,9 +3,9 @@
 from keras_coconut.curriculum import Curriculum
 from keras_coconut.methods import method_curriculum
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
-from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
-from keras_coconut.models.thought_tokens import add_thought_tokens
 from keras_coconut.problems import Problem, read_problems, write_problems
+from keras_coconut.text.marker_tokens import add_thought_tokens
+from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.training.curriculum_dataset import CurriculumDataset
 from keras_coconut.training.curriculum_scheduler import CurriculumScheduler
 

@@ -130,18 +130,38 @@ def check_string(name: str, value, empty: bool = True) -> str:
     return str(value)
 
 
-def check_text(name: str, value) -> str:
-    """Returns a string that UTF-8 can hold, else raises a `ValueError`.
+def check_text(name: str, value, expected: str = "a string") -> str:
+    """Returns a plain string that UTF-8 can hold.
 
     Half of a surrogate pair can be read from JSON and never be written.
+
+    Args:
+        name: string. The argument's name.
+        value: what came.
+        expected: string. What should have come. Defaults to `"a string"`.
+
+    Raises:
+        ValueError: If the value is not a string, or holds half a surrogate
+            pair.
+
+    Example:
+    ```python
+    check_text("question", "1 + 2?")
+    ```
     """
-    text = check_string(name, value)
+    if not isinstance(value, str):
+        if isinstance(value, bytes):
+            expected += ", as `.decode()` makes one of bytes"
+        raise refuse(name, expected, value)
+    # The plain string also of NumPy's strings and of an `enum`'s.
+    text = str.__str__(value)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"`{name}` must be text that UTF-8 can hold. Received: half of a "
-            f"surrogate pair at character {error.start} of {shown(text)}"
+            f"`{name}` must not hold half a surrogate pair, which no file in "
+            f"UTF-8 can hold. Received: {text[error.start]!a} at position "
+            f"{error.start} of {name}={shown(text)}"
         ) from None
     return text
 

@@ -14,8 +14,17 @@ import stat
 
 from keras_coconut.checks import check_path, check_string
 
+try:
+    import fcntl
+except ImportError:  # On Windows.
+    fcntl = None
+    import msvcrt
+
 # Characters of a path in a message. Its end tells more than its start.
 _SHOWN_PATH = 200
+
+# Windows keeps others from reading what is locked: a byte far behind the end.
+_LOCKED_BYTE = 2**30
 
 # What a file is that starts with these bytes, and what to do about it.
 _NO_TEXT = {
@@ -174,6 +183,42 @@ def write_whole(path, text: str) -> None:
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise
+
+
+def try_lock(file) -> bool:
+    """Takes an open file for oneself, until it is closed.
+
+    The lock is the operating system's, which ends it with the process however
+    that ends. It keeps nobody from the file who does not ask for the lock.
+
+    Args:
+        file: a file object, open for writing.
+
+    Returns:
+        `False` if somebody else has the file: another process, or an `open` of
+        its own in this one. `True` also on a file system that knows no locks.
+
+    Example:
+    ```python
+    with open("notes.txt", "a") as file:
+        try_lock(file)
+    ```
+    """
+    if fcntl is None:
+        os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some file systems of a network.
+        pass
+    return True
 
 
 def check_writable(name: str, path) -> str:

@@ -8,44 +8,10 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_coconut.checks import is_flag, refuse, shown
+from keras_coconut.checks import check_text, is_flag, refuse, shown
 
 # JSON's reader and writer give up at about nine hundred.
 _MOST_NESTED = 100
-
-
-def check_text(name: str, value, expected: str = "a string") -> str:
-    """Returns a plain string that UTF-8 can hold.
-
-    Args:
-        name: string. The argument's name, for errors.
-        value: what came.
-        expected: string. What should have come, for errors.
-
-    Raises:
-        ValueError: If the value is not a string, or holds half a surrogate
-            pair.
-
-    Example:
-    ```python
-    check_text("question", "1 + 2?")
-    ```
-    """
-    if not isinstance(value, str):
-        if isinstance(value, bytes):
-            expected += ", as `.decode()` makes one of bytes"
-        raise refuse(name, expected, value)
-    # The plain string also of NumPy's strings and of an `enum`'s.
-    value = str.__str__(value)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"`{name}` must not hold half a surrogate pair, which no file in "
-            f"UTF-8 can hold. Received: {value[error.start]!a} at position "
-            f"{error.start} of {name}={shown(value)}"
-        ) from None
-    return value
 
 
 def check_steps(value) -> tuple[str, ...]:

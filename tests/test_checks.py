@@ -1,12 +1,13 @@
 """Checks of arguments: what passes, in which type, and what is refused."""
 
+import enum
 import math
 import pathlib
 
 import numpy as np
 import pytest
 
-from keras_coconut import checks
+from keras_coconut import checks, problem_values
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -91,3 +92,27 @@ def test_no_message_is_as_long_as_the_data(value):
     with pytest.raises(ValueError) as error:
         checks.check_choice("c", value, ("a", "b"))
     assert len(str(error.value)) < 300
+
+
+class Word(str, enum.Enum):  # noqa: UP042  (`StrEnum` has another `str`.)
+    ONE = "one"
+
+
+@pytest.mark.parametrize("value", ["one", np.str_("one"), Word.ONE])
+def test_text_becomes_a_plain_string(value):
+    text = checks.check_text("t", value)
+    assert text == "one" and type(text) is str
+
+
+def test_what_is_no_text():
+    for value in (None, 3, ["a"], float("nan")):
+        with pytest.raises(ValueError, match="`t` must be a string. Received"):
+            checks.check_text("t", value)
+    with pytest.raises(ValueError, match=r"`t` must be a name, as `\.decode"):
+        checks.check_text("t", b"a", "a name")
+    with pytest.raises(ValueError, match="`t`.*surrogate.*position 1 of t='a"):
+        checks.check_text("t", "a\ud800")
+
+
+def test_one_check_of_text_for_problems_and_for_all_else():
+    assert problem_values.check_text is checks.check_text

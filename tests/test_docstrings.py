@@ -23,7 +23,7 @@ from keras_coconut.datasets.registry import load_dataset
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.models import generation
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -88,6 +88,7 @@ def names(monkeypatch, tmp_path):
     model.save_to_preset(preset)
     for cls in (
         keras_coconut.ContinuousThoughtLM,
+        keras_coconut.ContinuousThoughtPreprocessor,
         keras_hub.tokenizers.GPT2Tokenizer,
         keras_hub.models.GPT2Backbone,
     ):

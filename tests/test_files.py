@@ -1,17 +1,24 @@
 """Files: whole or not at all, refused before any work, and named in errors."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
 import pathlib
 import stat
 import threading
+import types
 
 import pytest
 
 from keras_coconut import files
-from keras_coconut.files import check_writable, read_text, write_whole
+from keras_coconut.files import (
+    check_writable,
+    read_text,
+    try_lock,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -267,3 +274,48 @@ def test_long_paths_show_their_end():
     assert files.shown_path("a/b") == "a/b"
     assert files.shown_path(path).endswith("/file.txt")
     assert len(files.shown_path(path)) == 200
+
+
+def test_a_lock_ends_with_its_file(path):
+    with open(path, "a") as one, open(path, "a") as two:
+        assert try_lock(one)
+        assert not try_lock(two)
+        one.close()
+        assert try_lock(two)
+
+
+def test_a_file_system_without_locks(path, monkeypatch):
+    """Nothing is lost there that was not lost without any lock."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with open(path, "a") as one, open(path, "a") as two:
+        assert try_lock(one) and try_lock(two)
+
+
+def test_a_lock_on_windows(path, monkeypatch):
+    """Of one byte, far behind what others read and what is written."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def locking(number, mode, count):
+        assert (mode, count) == ("no waiting", 1)
+        assert os.lseek(number, 0, os.SEEK_CUR) == 2**30
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+
+    msvcrt = types.SimpleNamespace(locking=locking, LK_NBLCK="no waiting")
+    monkeypatch.setattr(files, "msvcrt", msvcrt, raising=False)
+    monkeypatch.setattr(files, "fcntl", None)
+    with open(path, "a") as one, open(path, "a") as two:
+        assert try_lock(one)
+        assert not try_lock(two)
+        one.truncate(2)
+        one.write("new")
+        one.close()
+        assert path.read_text() == "olnew"
+        assert try_lock(two)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_coconut import Problem
-from keras_coconut.models import spans
+from keras_coconut.text import batches
 
 # Where each example compiles something, or may do so.
 FEW = 25
@@ -31,7 +31,7 @@ def model():
 
 
 @st.composite
-def batches(draw):
+def drawn_batches(draw):
     """Rows of lengths of their own, with ids in their padding too."""
     ids = st.integers(0, 265)
 
@@ -55,7 +55,7 @@ def batches(draw):
 
 
 @settings(max_examples=60, **FUZZ)
-@given(batches(), st.integers(0, 265))
+@given(drawn_batches(), st.integers(0, 265))
 def test_what_stands_in_the_padding_changes_nothing(model, x, other):
     logits = model.predict_on_batch(x)
     changed = {
@@ -72,11 +72,11 @@ def test_what_stands_in_the_padding_changes_nothing(model, x, other):
 
 DAMAGE = {
     "ids": st.tuples(
-        st.sampled_from([k for k in spans.KEYS if k.endswith("ids")]),
+        st.sampled_from([k for k in batches.KEYS if k.endswith("ids")]),
         st.sampled_from([-1, 266, 10**6]),
     ),
     "masks": st.tuples(
-        st.sampled_from([k for k in spans.KEYS if k.endswith("mask")]),
+        st.sampled_from([k for k in batches.KEYS if k.endswith("mask")]),
         st.sampled_from([-1, 2, 0, 1]),
     ),
 }
@@ -84,7 +84,7 @@ DAMAGE = {
 
 @settings(max_examples=60, **FUZZ)
 @given(
-    batches(),
+    drawn_batches(),
     st.none() | DAMAGE["ids"] | DAMAGE["masks"],
     st.integers(0, ROWS - 1),
     st.integers(0, SLOTS - 1),
@@ -105,9 +105,9 @@ def test_no_way_in_takes_what_another_refuses(model, x, damage, row, column):
     errors = {refused(way, x) for way in ways}
     # The same error too.
     assert len(errors) == 1
-    question = {key: x[key] for key in spans.QUESTION_KEYS}
+    question = {key: x[key] for key in batches.QUESTION_KEYS}
     error = refused(model.think, question)
-    if damage is not None and damage[0] in spans.QUESTION_KEYS:
+    if damage is not None and damage[0] in batches.QUESTION_KEYS:
         assert {error} == errors
     else:
         assert error is None

@@ -117,7 +117,13 @@ WORDS = ("start", "###", " +", " -", " *")
 
 
 def text_model(
-    layers=2, dropout=0.0, dtype=None, seed=0, longest=64, markers=True
+    layers=2,
+    dropout=0.0,
+    dtype=None,
+    seed=0,
+    longest=64,
+    markers=True,
+    **kwargs,
 ):
     """A model of random weights, with a preprocessor, that reads any text.
 
@@ -125,7 +131,7 @@ def text_model(
     larger than GPT-2's initial ones, so that thoughts and order matter.
     """
     import keras_coconut
-    from keras_coconut.models.word_tokenizer import make_word_tokenizer
+    from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
     preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
         make_word_tokenizer(WORDS), markers=markers
@@ -146,7 +152,7 @@ def text_model(
             variable.assign(random.normal(0, 0.3, variable.shape))
         elif variable.path.endswith("bias"):
             variable.assign(random.normal(0, 0.1, variable.shape))
-    return keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
+    return keras_coconut.ContinuousThoughtLM(backbone, preprocessor, **kwargs)
 
 
 # Ann leads to c by one way of two steps and one of three; d lies aside.

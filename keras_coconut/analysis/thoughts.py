@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from keras_coconut import backbones
 from keras_coconut.checks import check_count
 from keras_coconut.evaluation.request import check_model
-from keras_coconut.models import embeddings
-from keras_coconut.models.questions import read_questions
+from keras_coconut.text.questions import read_questions
 
 # Thoughts whose distributions over the vocabulary are held at once: 50 MB for
 # the vocabulary of GPT-2.
@@ -78,7 +78,7 @@ def decode_thoughts(
 
 def _decode(model, thoughts, top_k):
     """Returns the most probable tokens of each thought (N, D)."""
-    logits = embeddings.logits(model.backbone, thoughts[None])[0]
+    logits = backbones.describe(model.backbone).logits(thoughts[None])[0]
     probabilities = ops.convert_to_numpy(
         ops.softmax(ops.cast(logits, "float32"), axis=-1)
     )

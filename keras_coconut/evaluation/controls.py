@@ -15,10 +15,10 @@ from keras_coconut.checks import check_count, check_verbose
 from keras_coconut.evaluation.problems import Evaluation, answer
 from keras_coconut.evaluation.request import check_request
 from keras_coconut.evaluation.results_file import check_results_folder
-from keras_coconut.models.spans import finite_numbers
 from keras_coconut.models.thought_reader import read_thoughts
 from keras_coconut.problems import Problem
 from keras_coconut.progress import Progress
+from keras_coconut.text.arrays import finite_numbers
 
 # By name, what takes the thoughts' place.
 CONTROLS = {
@@ -98,10 +98,14 @@ def evaluate_controls(
         # All problems think as often as any, so that each has thoughts to give
         # for every slot of another.
         with Progress("think", len(own.problems), verbose) as progress:
-            thoughts = read_thoughts(
-                model, own.questions, most, own.batch_size, progress.add
+            states = read_thoughts(
+                model,
+                own.questions,
+                most,
+                own.batch_size,
+                on_batch=progress.add,
             )
-        return replace_thoughts(thoughts, seed)
+        return replace_thoughts(states.thoughts, seed)
 
     found = {}
     for number, control in enumerate(names, start=1):

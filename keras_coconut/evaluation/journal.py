@@ -12,15 +12,20 @@ from keras_coconut.evaluation.results_file import (
     check_made_by,
     damaged,
 )
-from keras_coconut.files import read_text
+from keras_coconut.files import read_text, try_lock
 from keras_coconut.strict_json import read_entries
+
+
+class InUse(Exception):
+    """Another evaluation is writing the journal."""
 
 
 class Journal:
     """The finished responses of an evaluation that is not finished itself.
 
     JSON lines: the first says what the responses are made by; each other one
-    holds a response and the seconds since the line before.
+    holds a response and the seconds since the line before. One `Journal` at a
+    time has the file, until `close`.
 
     Args:
         path: string. The file, which may exist.
@@ -36,6 +41,7 @@ class Journal:
     Raises:
         ValueError: If the file is damaged or was made by something else; names
             the file. A last line that was not written to its end is left out.
+        InUse: If another `Journal` has the file.
     """
 
     def __init__(
@@ -50,14 +56,21 @@ class Journal:
         self.seconds = 0.0
         self._num_problems = num_problems
         self._vocabulary_size = vocabulary_size
-        text = self._whole_lines()
-        if text:
-            self._read(text, made_by)
         self._file = open(path, "a", encoding="utf-8")
-        # What a torn line left would run into the next one.
-        self._file.truncate(len(text.encode()))
-        if not text:
-            self._write({"format": FORMAT, "made_by": made_by})
+        try:
+            # Before it is read: the line that seems torn may be half written.
+            if not try_lock(self._file):
+                raise InUse(path)
+            text = self._whole_lines()
+            if text:
+                self._read(text, made_by)
+            # What a torn line left would run into the next one.
+            self._file.truncate(len(text.encode()))
+            if not text:
+                self._write({"format": FORMAT, "made_by": made_by})
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self):
         self._last = time.perf_counter()
@@ -74,12 +87,17 @@ class Journal:
     def __exit__(self, kind, error, trace):
         # The time that a batch took which was not finished.
         self._write({"seconds": self._since_last()})
+
+    def close(self) -> None:
+        """Leaves the file to others."""
         self._file.close()
 
     def remove(self) -> None:
-        """Deletes the file."""
-        # Another call for the same results may have been done first.
-        with contextlib.suppress(FileNotFoundError):
+        """Closes and deletes the file, once the results are written."""
+        self.close()
+        # Another call may have opened it by now, which Windows would not
+        # delete. It removes what it has, and nothing in it is needed.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             os.unlink(self.path)
 
     def _since_last(self):
@@ -93,8 +111,6 @@ class Journal:
         self._file.flush()
 
     def _whole_lines(self):
-        if not os.path.exists(self.path):
-            return ""
         text = read_text(self.path)
         return text[: text.rfind("\n") + 1]
 

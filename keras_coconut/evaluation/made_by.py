@@ -40,6 +40,7 @@ def describe(request: Request) -> dict:
         "sampler": _sampler(model.sampler, request.batch_size),
         "stop_tokens": [model.preprocessor.tokenizer.end_token_id],
         "thought_kind": model.thought_kind,
+        "num_iterations": model.num_iterations,
         "thoughts": request.thoughts,
         "num_thoughts": request.num_thoughts,
         "max_length": request.max_length,
@@ -105,6 +106,8 @@ def _text(preprocessor) -> dict:
     return {
         "separator": preprocessor.separator,
         "markers": preprocessor.markers,
+        "marker_tokens": list(preprocessor.marker_tokens),
+        "add_start_token": preprocessor.add_start_token,
         "tokenizer": _json_hash(
             [
                 type(tokenizer).__name__,

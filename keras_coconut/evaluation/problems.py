@@ -1,8 +1,10 @@
 """Evaluation: a model answers problems, and its answers are compared."""
 
+import contextlib
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 
 from keras_coconut.checks import check_path, check_verbose
@@ -12,17 +14,14 @@ from keras_coconut.evaluation.figures import (
     judge,
     normalize_answer,
 )
-from keras_coconut.evaluation.journal import Journal
+from keras_coconut.evaluation.journal import InUse, Journal
 from keras_coconut.evaluation.made_by import array_hash, describe, is_random
-from keras_coconut.evaluation.request import (
-    Request,
-    check_given_thoughts,
-    check_request,
-)
+from keras_coconut.evaluation.request import Request, check_request
 from keras_coconut.evaluation.results_file import read_results, write_results
-from keras_coconut.files import check_writable
+from keras_coconut.files import check_writable, shown_path
 from keras_coconut.problems import Problem
 from keras_coconut.progress import Progress
+from keras_coconut.text.questions import check_thoughts
 
 __all__ = [
     "Evaluation",
@@ -54,7 +53,8 @@ def evaluate_problems(
     (Ctrl-C raises `KeyboardInterrupt` as usual) the next call generates what is
     missing, and its figures are those of an uninterrupted call; `seconds`
     counts the work of both. Without `results_path` an interruption loses the
-    finished responses.
+    finished responses. While one call has the journal, another one for the same
+    `results_path` does without: it warns, and writes its results at the end.
 
     A sampler that draws random numbers must have a seed for `results_path`, and
     the state of its seed must be the one with which the file was made: each
@@ -99,7 +99,7 @@ def evaluate_problems(
         model, problems, num_thoughts, max_length, batch_size
     )
     if thoughts is not None:
-        array = check_given_thoughts(model, thoughts, request.counts)
+        array = check_thoughts(model, thoughts, request.counts)
         request = dataclasses.replace(
             request, make_thoughts=lambda: array, thoughts=array_hash(array)
         )
@@ -126,20 +126,36 @@ def answer(
         separator = request.model.preprocessor.separator
         return read_results(results_path, made_by, request.problems, separator)
     check_writable("results_path", results_path)
-    journal = None
-    if not is_random(request.model.sampler):
-        journal_path = check_writable("results_path", results_path + ".partial")
-        journal = Journal(
-            journal_path,
+    with contextlib.ExitStack() as stack:
+        journal = None
+        if not is_random(request.model.sampler):
+            journal = _open_journal(request, results_path, made_by)
+        if journal is not None:
+            stack.callback(journal.close)
+        found = _evaluate(request, name, verbose, journal)
+        write_results(results_path, made_by, found)
+        if journal is not None:
+            journal.remove()
+    return found
+
+
+def _open_journal(request, results_path, made_by):
+    """Returns the journal of a results file; `None` if it is in use."""
+    try:
+        return Journal(
+            check_writable("results_path", results_path + ".partial"),
             made_by,
             len(request.problems),
             request.model.backbone.vocabulary_size,
         )
-    found = _evaluate(request, name, verbose, journal)
-    write_results(results_path, made_by, found)
-    if journal is not None:
-        journal.remove()
-    return found
+    except InUse:
+        warnings.warn(
+            "`results_path` is being evaluated by another call, which has the "
+            "journal: this one keeps none, and an interruption loses its "
+            f"responses. Received: results_path={shown_path(results_path)!r}",
+            stacklevel=4,
+        )
+        return None
 
 
 def _evaluate(request, name, verbose, journal=None):

@@ -1,15 +1,15 @@
 """What is asked of a model: every argument checked before any work."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from keras_coconut.checks import check_count, check_instance
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
 from keras_coconut.models.generation import check_fits
-from keras_coconut.models.questions import check_thoughts, read_questions
 from keras_coconut.problems import Problem, as_problems
+from keras_coconut.text.questions import read_questions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +82,3 @@ def check_model(model) -> ContinuousThoughtLM:
             "model with compile=False"
         )
     return model
-
-
-def check_given_thoughts(model, thoughts, counts: Sequence[int]) -> np.ndarray:
-    """Returns given thoughts as an array, else raises a `ValueError`.
-
-    Args:
-        model: a `ContinuousThoughtLM`.
-        thoughts: array-like of finite numbers, (problems, K, D).
-        counts: sequence of ints. The thoughts that each problem takes.
-    """
-    return check_thoughts(model, thoughts, counts)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_coconut.models import spans
+from keras_coconut.text import batches
 
 
 class Parts(NamedTuple):
@@ -38,7 +38,7 @@ class ClonedByParts:
     """A task that Keras clones by its parts, and not along its graph."""
 
     def compute_output_spec(self, inputs, training=None):
-        spans.check_keys(inputs)
+        batches.check_keys(inputs)
         shape = (*inputs["response_ids"].shape, self.backbone.vocabulary_size)
         return keras.KerasTensor(shape, dtype=self.backbone.compute_dtype)
 
@@ -51,10 +51,18 @@ class ClonedByParts:
                 "whose layers are not called one after the other. Received: "
                 f"call_function={call_fn!r}"
             )
+        backbone = operation_fn(self.backbone)
+        if _has_lora(self.backbone) and not _has_lora(backbone):
+            # No config of a backbone says so, and the clone would lack weights.
+            raise ValueError(
+                "`model` must be cloned before `enable_lora` is called: clone "
+                "first, then enable LoRA on the clone. Received: a model with "
+                "LoRA enabled."
+            )
         return Parts(
             {
                 **self.thinking_config(),
-                "backbone": operation_fn(self.backbone),
+                "backbone": backbone,
                 # Without weights; its config lacks the vocabulary.
                 "preprocessor": self.preprocessor,
                 "dtype": self.dtype_policy,
@@ -63,3 +71,7 @@ class ClonedByParts:
                 "trainable": self.trainable,
             }
         )
+
+
+def _has_lora(backbone) -> bool:
+    return any("lora" in weight.name for weight in backbone.weights)

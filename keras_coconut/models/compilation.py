@@ -1,8 +1,6 @@
-"""Compiling: what it leaves on JAX, and a word while it takes its time."""
+"""Compiling: a cache on JAX, and a word while it takes its time."""
 
 import contextlib
-import ctypes
-import functools
 import sys
 import threading
 
@@ -31,38 +29,6 @@ def keep_in(folder) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
     # JAX looks once whether it has a cache, and may have looked already.
     compilation_cache.reset_cache()
-
-
-# Seconds; what compiles faster leaves little behind.
-_LONG_COMPILATION = 1.0
-
-
-@functools.cache
-def give_memory_back() -> None:
-    """Lets the process give back the memory in which JAX has compiled.
-
-    Compiling a training step of GPT-2 base leaves more than 1 GiB that is free
-    but stays with the C library, in pieces too small for the step's own
-    buffers. JAX says when it has compiled and before it runs the program. Only
-    where the C library is glibc.
-    """
-    if keras.config.backend() != "jax" or _trim() is None:
-        return
-    import jax
-
-    def listen(event, seconds, **_):
-        if event.endswith("backend_compile_duration"):
-            if seconds > _LONG_COMPILATION:
-                _trim()(0)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-
-
-def _trim():
-    """Returns glibc's `malloc_trim`, or `None`."""
-    if sys.platform != "linux":
-        return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 # Seconds after which a user wonders whether anything happens.

@@ -1,44 +1,34 @@
-"""The Coconut task model: a GPT-2 that reasons in continuous thoughts."""
+"""The Coconut task model: a decoder that reasons in continuous thoughts."""
 
 import threading
 
 import keras
-import keras_hub
-from keras import ops
 
+from keras_coconut.backbones import check_backbone
 from keras_coconut.checks import check_count, check_flag, check_instance
 from keras_coconut.curriculum import (
     MOST_COUNT,
     ThoughtKind,
     check_thought_kind,
 )
-from keras_coconut.models import (
-    embeddings,
-    generation,
-    spans,
-)
+from keras_coconut.models import generation, presets
 from keras_coconut.models.cloning import ClonedByParts, clonable
-from keras_coconut.models.passes import (
-    make_passes,
-    positions_within,
-    read_and_think,
-)
-from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
-from keras_coconut.models.presets import check_preset, naming
-from keras_coconut.models.questions import check_not_told
+from keras_coconut.models.latent_decoder import LatentDecoder
 from keras_coconut.models.span_trainer import SpanTrainer
 from keras_coconut.models.thinking import Thinking
-from keras_coconut.models.thought_reader import read_thoughts
-from keras_coconut.models.thought_tokens import (
-    add_thought_tokens,
-    check_backbone,
-    has_thought_tokens,
+from keras_coconut.models.thought_reader import (
+    check_layers,
+    read_thoughts,
+    states_of,
 )
+from keras_coconut.text import batches
+from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.text.questions import check_not_told
 
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
 class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
-    """A GPT-2 that reasons by feeding its last hidden state back as input.
+    """A decoder that reasons by feeding its last hidden state back as input.
 
     Between the begin-of-thought token that ends a question and the
     end-of-thought token that starts the response, the model takes no tokens:
@@ -67,7 +57,9 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
     question.
 
     Args:
-        backbone: a `keras_hub.models.GPT2Backbone`.
+        backbone: a KerasHub backbone of a known family: GPT-2, OPT, GPT-NeoX,
+            Llama, Llama 3 (SmolLM2 too), Mistral, Qwen 2.5, Qwen 3, Phi 3,
+            Gemma, Gemma 2, Gemma 3 (text) or SmolLM3.
         preprocessor: a `keras_coconut.ContinuousThoughtPreprocessor`. If
             `None`, inputs must be the dictionary above. Defaults to `None`.
         num_thoughts: int. How often the model thinks when `generate` and
@@ -86,9 +78,14 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
             what goes into it, and computes the rest again in the backward
             pass: more time for less memory. Right with dropout on every
             backend, where `keras.RematScope` is not. Defaults to `False`.
+        num_iterations: int. With a number, the model computes all thoughts at
+            once, that often, each time from its last guess (parallel thoughts
+            by Jacobi iterations, PCCoT, arXiv 2506.18582); as many iterations
+            as thoughts give the thoughts of Coconut. `None` computes one
+            thought after the other. Defaults to `None`.
 
     Raises:
-        ValueError: If the backbone is not a GPT-2, if the preprocessor's
+        ValueError: If the backbone is of no known family, if the preprocessor's
             vocabulary does not fit it, or if its `markers` are not the model's.
 
     Example:
@@ -124,6 +121,7 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         thought_kind: ThoughtKind = "continuous",
         rematerialize=False,
         markers=None,
+        num_iterations=None,
         **kwargs,
     ):
         check_backbone(backbone)
@@ -133,6 +131,10 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         rematerialize = check_flag("rematerialize", rematerialize)
         if markers is not None:
             markers = check_flag("markers", markers)
+        if num_iterations is not None:
+            num_iterations = check_count(
+                "num_iterations", num_iterations, least=1
+            )
         if preprocessor is not None:
             check_instance(
                 "preprocessor",
@@ -151,28 +153,24 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         # === Layers ===
         self.backbone = backbone
         self.preprocessor = preprocessor
+        self.latent_decoder = LatentDecoder(
+            backbone,
+            markers=True if markers is None else markers,
+            rematerialize=rematerialize,
+            num_iterations=num_iterations,
+            name="latent_decoder",
+        )
 
         # === Functional Model ===
-        # The inputs and layers, for saving and `summary()`; `call` is our own.
         inputs = {
             key: keras.Input(shape=(None,), dtype="int32", name=key)
-            for key in spans.KEYS
+            for key in batches.KEYS
         }
-        hidden = backbone(
-            {
-                "token_ids": inputs["response_ids"],
-                "padding_mask": inputs["response_mask"],
-            }
-        )
-        outputs = backbone.token_embedding(hidden, reverse=True)
-        # Past `GPT2CausalLM.__init__`, which would take the backbone's inputs.
-        super(keras_hub.models.GPT2CausalLM, self).__init__(
-            inputs=inputs, outputs=outputs, **kwargs
+        super().__init__(
+            inputs=inputs, outputs=self.latent_decoder(inputs), **kwargs
         )
 
         # === Config ===
-        self.rematerialize = rematerialize
-        self.markers = True if markers is None else markers
         self.make_thinking(num_thoughts, thought_kind)
         # Of `generate` and `think`, from however many threads: what Keras
         # makes and keeps for a call is made and kept by one of them.
@@ -180,23 +178,25 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
 
     @classmethod
     def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Makes the model from a preset of its own or a plain GPT-2 preset.
+        """Makes the model from a preset of its own or a plain KerasHub preset.
 
-        For a plain KerasHub GPT-2 preset the marker tokens are added to the
-        tokenizer and the token embedding is grown; new rows are copies of the
-        row of `<<`, or the mean row if the vocabulary has no `<<`. Every
-        output for old tokens stays the same.
+        For a plain preset the marker tokens are added to the tokenizer and the
+        token embedding grows; see `add_thought_tokens`. Every output for old
+        tokens stays the same.
 
         Args:
             preset: string or path-like. A built-in preset name, a `kaggle://`
                 or `hf://` handle, or a local folder.
             load_weights: bool. Whether to load the weights. Defaults to
                 `True`.
-            **kwargs: Passed to the constructor; `dtype` to the backbone.
+            **kwargs: Passed to the constructor; `dtype` to the backbone, and
+                for a plain preset `markers`, `marker_tokens`, `separator`,
+                `sequence_length` and `add_start_token` to the preprocessor.
 
         Raises:
-            ValueError: If the preset's backbone is not a GPT-2, or if a file of
-                a local preset is damaged; names the file.
+            ValueError: If the preset's backbone is of no known family, before
+                its weights are loaded, or if a file of a local preset is
+                damaged; names the file.
 
         Example:
         ```python
@@ -205,61 +205,44 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         )
         ```
         """
-        preset = check_preset(preset)
         load_weights = check_flag("load_weights", load_weights)
-        with naming(preset):
-            tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
-            if isinstance(
-                tokenizer, keras_hub.tokenizers.GPT2Tokenizer
-            ) and has_thought_tokens(tokenizer):
-                return super().from_preset(preset, load_weights, **kwargs)
-        backbone_kwargs = {}
-        if "dtype" in kwargs:
-            backbone_kwargs["dtype"] = kwargs.pop("dtype")
-        with naming(preset):
-            backbone = keras_hub.models.Backbone.from_preset(
-                preset, load_weights=load_weights, **backbone_kwargs
-            )
-        check_backbone(backbone)
-        tokenizer, backbone = add_thought_tokens(tokenizer, backbone)
-        kwargs.setdefault("preprocessor", cls.preprocessor_cls(tokenizer))
-        return cls(backbone=backbone, **kwargs)
+        return presets.load(cls, preset, load_weights, kwargs)
+
+    @property
+    def layers(self):
+        """The layers of the graph and, before what holds it, the backbone."""
+        *inputs, latent_decoder = super().layers
+        # Files of weights name the layers of a model by this list.
+        return [*inputs, self.backbone, latent_decoder]
+
+    @property
+    def markers(self) -> bool:
+        """Whether `<bot>` and `<eot>` stand around the thoughts."""
+        return self.latent_decoder.markers
+
+    @property
+    def rematerialize(self) -> bool:
+        """Whether training computes layers again in the backward pass."""
+        return self.latent_decoder.rematerialize
+
+    @property
+    def num_iterations(self) -> int | None:
+        """How often all thoughts are computed at once, or `None`."""
+        return self.latent_decoder.num_iterations
 
     # === The latent loop ===
 
-    def call(self, inputs, training=None):
-        x = self._read(inputs, spans.KEYS)
-        response_ids, mask = x["response_ids"], x["response_mask"]
-        if not self.markers:
-            # What is read begins behind the place of `<eot>`.
-            response_ids, mask = response_ids[:, 1:], mask[:, 1:]
-        # One lookup: each has a gradient as large as the whole vocabulary.
-        embedded, table = embeddings.embed_for_logits(
-            self.backbone,
-            ops.concatenate([x["question_ids"], response_ids], axis=1),
+    def call(self, inputs, training=None, layers=None):
+        watched = check_layers(self, layers)
+        outputs = self.latent_decoder(
+            inputs, training=training, watched=watched
         )
-        question, response = ops.split(
-            embedded, [x["question_ids"].shape[1]], axis=1
-        )
-        passes = make_passes(
-            self.backbone, training, self.rematerialize, self.jit_compile
-        )
-        _, memory, length, last = read_and_think(
-            passes, question, x, self.markers
-        )
-        hidden = last
-        if response_ids.shape[1]:
-            hidden, _ = passes.read(
-                response,
-                length[:, None] + positions_within(mask),
-                ops.cast(mask, "bool"),
-                memory,
-            )
-            if not self.markers:
-                hidden = ops.concatenate([last, hidden], axis=1)
-        return embeddings.logits(self.backbone, hidden, table)
+        if not watched:
+            return outputs
+        logits, thoughts = outputs
+        return logits, states_of(thoughts, inputs["thought_mask"])
 
-    def think(self, questions, num_thoughts=None, batch_size=32):
+    def think(self, questions, num_thoughts=None, batch_size=32, layers=None):
         """Returns the continuous thoughts of questions.
 
         Args:
@@ -269,10 +252,14 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
                 model's `num_thoughts`; not for a dictionary, whose mask says
                 it.
             batch_size: int. Strings thought on at once. Defaults to `32`.
+            layers: list of ints, numbers of the backbone's layers to look at,
+                counted from 0. Defaults to `None`.
 
         Returns:
-            Float array (B, K, D), for a dictionary a tensor: thought k is the
-            input of slot k. Slots in which a row does not think are 0.
+            Float32 array (B, K, D), for a dictionary a tensor: thought k is the
+            input of slot k. With `layers` a `ThoughtStates`, which adds these
+            layers' hidden states and attention at the thoughts. Slots in which
+            a row does not think are 0.
 
         Raises:
             ValueError: If a count is negative or not whole, or if the model's
@@ -281,32 +268,22 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         Example:
         ```python
         thoughts = model.think("1 + 2 + 3?", num_thoughts=2)  # (1, 2, D)
+        states = model.think("1 + 2 + 3?", num_thoughts=2, layers=[0])
+        states.attention[0]  # (1, heads, 2, Q + 2)
         ```
         """
-        if not isinstance(questions, dict):
-            return read_thoughts(self, questions, num_thoughts, batch_size)
-        check_not_told(num_thoughts)
-        check_count("batch_size", batch_size, least=1)
-        self.check_call(questions, spans.QUESTION_KEYS)
-        x = self._read(questions, spans.QUESTION_KEYS)
-        question = embeddings.embed_tokens(self.backbone, x["question_ids"])
-        passes = make_passes(self.backbone, training=False)
-        thoughts, *_ = read_and_think(passes, question, x)
-        mask = ops.cast(x["thought_mask"], self.backbone.compute_dtype)
-        return thoughts * mask[..., None]
-
-    def _read(self, inputs, keys):
-        """Returns the tensors of a batch in the types that are computed."""
-        x = {
-            key: ops.cast(ops.convert_to_tensor(inputs[key]), "int32")
-            for key in keys
-        }
-        if "thoughts" in inputs:
-            x["thoughts"] = ops.cast(
-                ops.convert_to_tensor(inputs["thoughts"]),
-                self.backbone.compute_dtype,
+        watched = check_layers(self, layers)
+        if isinstance(questions, dict):
+            check_not_told(num_thoughts)
+            check_count("batch_size", batch_size, least=1)
+            self.check_call(questions, batches.QUESTION_KEYS)
+            thoughts = self.latent_decoder.think(questions, watched)
+            states = states_of(thoughts, questions["thought_mask"])
+        else:
+            states = read_thoughts(
+                self, questions, num_thoughts, batch_size, watched
             )
-        return x
+        return states if watched else states.thoughts
 
     # === Generation ===
 
@@ -363,26 +340,17 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         model.generate(["1 + 2?", "4 + 5 + 6?"], num_thoughts=[0, 3])
         ```
         """
+        settings = generation.Settings(
+            max_length, stop_token_ids, batch_size, verbose
+        )
         if isinstance(questions, dict):
             if thoughts is not None:
                 questions = {**questions, "thoughts": thoughts}
             return generation.generate_from_ids(
-                self,
-                questions,
-                max_length,
-                num_thoughts,
-                stop_token_ids,
-                batch_size,
-                verbose,
+                self, questions, num_thoughts, settings
             )
-        tokens = self.generate_tokens(
-            questions,
-            max_length,
-            num_thoughts,
-            stop_token_ids,
-            batch_size,
-            verbose,
-            thoughts,
+        tokens = generation.generate_tokens(
+            self, questions, num_thoughts, thoughts, settings
         )
         responses = self.preprocessor.generate_postprocess(tokens)
         return responses[0] if isinstance(questions, str) else responses
@@ -411,23 +379,16 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
                 of its response, called as soon as that response is finished.
                 Defaults to `None`.
         """
+        settings = generation.Settings(
+            max_length, stop_token_ids, batch_size, verbose, on_response
+        )
         return generation.generate_tokens(
-            self,
-            questions,
-            max_length,
-            num_thoughts,
-            stop_token_ids,
-            batch_size,
-            verbose,
-            thoughts,
-            on_response,
+            self, questions, num_thoughts, thoughts, settings
         )
 
     def generate_step(self, inputs, stop_token_ids=None):
         """Generates one batch; compiled on JAX and TensorFlow."""
-        return generation.respond(
-            self, self._read(inputs, spans.KEYS), stop_token_ids
-        )
+        return generation.respond(self, inputs, stop_token_ids)
 
     # === Saving ===
 
@@ -438,7 +399,14 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
             "thought_kind": self.thought_kind,
             "rematerialize": self.rematerialize,
             "markers": self.markers,
+            "num_iterations": self.num_iterations,
         }
 
     def get_config(self):
-        return {**super().get_config(), **self.thinking_config()}
+        config = {**super().get_config(), **self.thinking_config()}
+        presets.complete_config(self.backbone, config["backbone"])
+        return config
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        super().save_to_preset(preset_dir, max_shard_size)
+        presets.complete_preset(self.backbone, preset_dir)

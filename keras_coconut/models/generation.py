@@ -1,14 +1,21 @@
 """Generation: batches of questions, each row to its own end of text."""
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import keras
 import keras_hub
 import numpy as np
 from keras import ops
 
+from keras_coconut.backbones import max_sequence_length
 from keras_coconut.checks import check_count, check_verbose, refuse, shown
-from keras_coconut.models import compilation, decoder, embeddings, spans
-from keras_coconut.models.passes import make_passes, read_and_think
-from keras_coconut.models.questions import (
+from keras_coconut.latent import rollout
+from keras_coconut.latent.attention import Span
+from keras_coconut.models import compilation
+from keras_coconut.text import batches
+from keras_coconut.text.arrays import to_numpy
+from keras_coconut.text.questions import (
     check_not_told,
     check_thoughts,
     plan_batches,
@@ -17,83 +24,81 @@ from keras_coconut.models.questions import (
 
 # Generated when no `max_length` is given, room permitting.
 _DEFAULT_MAX_LENGTH = 128
-# Samplers that follow several beams, or compare with all that was written.
-_IN_ONE_GO = (
-    keras_hub.samplers.BeamSampler,
-    keras_hub.samplers.ContrastiveSampler,
-)
-# A program is compiled for each room: few rooms, few programs.
-_ROOM_STEP = 32
-# Tokens of the first round, and how many times more each further round has.
-_FIRST_ROOM = 64
-_MORE_ROOM = 4
+# A program is compiled for each length: few lengths, few programs.
+_LENGTH_STEP = 32
+
+
+class Settings(NamedTuple):
+    """The arguments of `ContinuousThoughtLM.generate_tokens`, unchecked."""
+
+    max_length: Any = None
+    stop_token_ids: Any = "auto"
+    batch_size: Any = 32
+    verbose: Any = 0
+    on_response: Callable[[int, list[int]], None] | None = None
 
 
 def generate_tokens(
-    model,
-    questions,
-    max_length,
-    num_thoughts,
-    stop_token_ids,
-    batch_size,
-    verbose,
-    thoughts,
-    on_response=None,
+    model, questions, num_thoughts, thoughts, settings: Settings
 ) -> list[list[int]]:
     """Answers strings; see `ContinuousThoughtLM.generate_tokens`."""
-    _check_compiled(model)
-    batch_size = check_count("batch_size", batch_size, least=1)
-    if on_response is not None and not callable(on_response):
-        raise refuse("on_response", "a function or `None`", on_response)
+    settings = _check(model, settings)
     texts, ids, counts = tokenize(model, questions, num_thoughts)
     if thoughts is not None:
         thoughts = check_thoughts(model, thoughts, counts)
-    stop_token_ids = _stop_token_ids(model, stop_token_ids)
     lengths = [len(row) + count for row, count in zip(ids, counts)]
-    limits = _limits(model, lengths, max_length, texts)
+    limits = _limits(model, lengths, settings.max_length, texts)
+    new_tokens = _max_new_tokens(model, limits, settings)
     progress = keras.utils.Progbar(
-        len(texts), verbose=check_verbose(verbose), unit_name="question"
+        len(texts), verbose=settings.verbose, unit_name="question"
     )
     responses = [[] for _ in texts]
-    first = model.preprocessor.end_of_thought_id
-    waiting = list(range(len(texts)))
-    longest = max(limits)
-    if max_length is None:
-        longest = _round_up(model, longest)
-    for room in _rooms(model, len(texts), batch_size, longest, stop_token_ids):
-        rows_of_batches = plan_batches(
-            [ids[row] for row in waiting],
-            [counts[row] for row in waiting],
-            batch_size,
-            None if thoughts is None else thoughts[waiting],
+    eot = model.preprocessor.end_of_thought_id
+    planned = plan_batches(ids, counts, settings.batch_size, thoughts)
+    for rows, x in planned:
+        model.check_data(x, keys=batches.QUESTION_KEYS)
+        first = [[eot]] * len(x["question_ids"])
+        generated = _generate_batch(
+            model, add_empty_slots(x, first, new_tokens), settings
         )
-        unfinished = []
-        for chosen, x in rows_of_batches:
-            rows = [waiting[index] for index in chosen]
-            model.check_data(x, keys=spans.QUESTION_KEYS)
-            begun = [[first, *responses[row]] for row in rows]
-            x = add_response_room(x, begun, room)
-            generated = _generate_batch(
-                model, x, stop_token_ids, [limits[row] for row in rows]
-            )
-            for row, response in zip(rows, generated):
-                responses[row] = response
-            going_on = [
-                row
-                for row in rows
-                if len(responses[row]) < limits[row]
-                and responses[row][-1] not in (stop_token_ids or ())
-            ]
-            unfinished += going_on
-            if on_response is not None:
-                for row in rows:
-                    if row not in going_on:
-                        on_response(row, responses[row])
-            progress.add(len(rows) - len(going_on))
-        waiting = unfinished
-        if not waiting:
-            break
+        row_limits = [limits[row] for row in rows]
+        generated = cut(generated, settings.stop_token_ids, row_limits)
+        for row, response in zip(rows, generated):
+            responses[row] = response
+            if settings.on_response is not None:
+                settings.on_response(row, response)
+        progress.add(len(rows))
     return responses
+
+
+def generate_from_ids(model, x, num_thoughts, settings: Settings):
+    """Answers a dictionary of ids; see `ContinuousThoughtLM.generate`.
+
+    It is one batch, of which no progress can be shown.
+    """
+    settings = _check(model, settings)
+    check_not_told(num_thoughts)
+    keys = (*batches.QUESTION_KEYS, "response_ids")
+    model.check_data(x, keys=keys)
+    if "thoughts" in x:
+        keys = (*keys, "thoughts")
+    x = {key: to_numpy(x[key]) for key in keys}
+    first = x.pop("response_ids")
+    if first.shape[1] != 1:
+        raise ValueError(
+            "`response_ids` must hold the end-of-thought token alone, (batch, "
+            f"1). Received: shape={first.shape}"
+        )
+    lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
+    limits = _limits(model, lengths, settings.max_length)
+    new_tokens = _max_new_tokens(model, limits, settings)
+    generated = _generate_batch(
+        model, add_empty_slots(x, first.tolist(), new_tokens), settings
+    )
+    generated = cut(generated, settings.stop_token_ids, limits)
+    return batches.pack_responses(
+        [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
+    )
 
 
 def check_fits(model, questions, num_thoughts, max_length) -> None:
@@ -104,87 +109,6 @@ def check_fits(model, questions, num_thoughts, max_length) -> None:
     texts, ids, counts = tokenize(model, questions, num_thoughts)
     lengths = [len(row) + count for row, count in zip(ids, counts)]
     _limits(model, lengths, max_length, texts)
-
-
-def _check_compiled(model) -> None:
-    if getattr(model, "sampler", None) is None:
-        raise ValueError(
-            "the model must be compiled before it generates, which gives it a "
-            "`sampler`. Received: a model with compile=False"
-        )
-
-
-def _rooms(model, questions, batch_size, longest, stop_token_ids) -> list[int]:
-    """Returns how many tokens the responses may take, round by round.
-
-    A batch is done when its longest response is. So all responses begin in a
-    small room, and those that need more of it go on together, from where they
-    are: those that are finished do not wait for them. That takes a second look
-    at the question, and is not worth it for a single batch.
-    """
-    if (
-        questions <= batch_size
-        or not stop_token_ids
-        or isinstance(model.sampler, _IN_ONE_GO)
-    ):
-        return [longest]
-    rooms, room = [], _FIRST_ROOM
-    while room < longest:
-        rooms.append(room)
-        room *= _MORE_ROOM
-    return [*rooms, longest]
-
-
-def _round_up(model, room) -> int:
-    """Returns the room that is compiled where a context leaves so much.
-
-    What is written beyond a row's limit is cut off.
-    """
-    if isinstance(model.sampler, _IN_ONE_GO):
-        # What is written behind the limit would choose what stands before it.
-        return room
-    return -(-room // _ROOM_STEP) * _ROOM_STEP
-
-
-def generate_from_ids(
-    model,
-    x,
-    max_length,
-    num_thoughts,
-    stop_token_ids,
-    batch_size=32,
-    verbose=0,
-):
-    """Answers a dictionary of ids; see `ContinuousThoughtLM.generate`.
-
-    It is one batch, of which no progress can be shown.
-    """
-    _check_compiled(model)
-    check_not_told(num_thoughts)
-    check_count("batch_size", batch_size, least=1)
-    check_verbose(verbose)
-    stop_token_ids = _stop_token_ids(model, stop_token_ids)
-    keys = (*spans.QUESTION_KEYS, "response_ids")
-    model.check_data(x, keys=keys)
-    if "thoughts" in x:
-        keys = (*keys, "thoughts")
-    x = {key: spans.to_numpy(x[key]) for key in keys}
-    first = x.pop("response_ids")
-    if first.shape[1] != 1:
-        raise ValueError(
-            "`response_ids` must hold the end-of-thought token alone, (batch, "
-            f"1). Received: shape={first.shape}"
-        )
-    lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
-    limits = _limits(model, lengths, max_length)
-    room = max(limits)
-    if max_length is None:
-        room = _round_up(model, room)
-    x = add_response_room(x, first.tolist(), room)
-    generated = _generate_batch(model, x, stop_token_ids, limits)
-    return spans.pack_responses(
-        [[int(token), *ids] for token, ids in zip(first[:, 0], generated)]
-    )
 
 
 def respond(model, x, stop_token_ids):
@@ -204,29 +128,34 @@ def respond(model, x, stop_token_ids):
     Returns:
         Int tensor (B, R). What follows a row's stop token means nothing.
     """
-    backbone = model.backbone
+    latent = model.latent_decoder
+    x = latent.convert(x, batches.KEYS)
+    forward = latent.passes()
+    decoder = forward.decoder
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
-    question = embeddings.embed_tokens(backbone, x["question_ids"])
-    passes = make_passes(backbone, training=False)
-    _, memory, length, last = read_and_think(passes, question, x, model.markers)
+    thoughts = rollout.think(
+        forward, latent.method, decoder.embed(x["question_ids"]), x
+    )
     cache = {
-        "memory": tuple(memory),
-        "length": length,
-        "response": decoder.empty_span(backbone, memory[0], prompt.shape[1]),
+        "memory": tuple(thoughts.memory),
+        "length": thoughts.length,
+        "response": _empty_span(thoughts.memory[0], prompt.shape[1]),
     }
     if not model.markers:
         # The place of `<eot>` takes no position.
-        cache["length"], cache["last"] = length - 1, last
-    longest = backbone.max_sequence_length - 1
+        cache["length"], cache["last"] = thoughts.length - 1, thoughts.last
+    longest = max_sequence_length(model.backbone)
 
     def next(prompt, cache, index):
         # The sampler fills slot `index`; the token before it is the input.
         here = index - 1
         tokens = ops.slice(prompt, [0, here], [prompt.shape[0], 1])
-        positions = ops.clip(cache["length"] + here, 0, longest)[:, None]
-        hidden, response = decoder.decode_token(
-            backbone,
-            embeddings.embed_tokens(backbone, tokens),
+        positions = ops.maximum(cache["length"] + here, 0)[:, None]
+        if longest is not None:
+            # Of what is written beyond a row's limit, and cut off.
+            positions = ops.minimum(positions, longest - 1)
+        hidden, response = forward.decode(
+            decoder.embed(tokens),
             positions,
             cache["response"],
             here,
@@ -237,7 +166,7 @@ def respond(model, x, stop_token_ids):
             behind = ops.arange(prompt.shape[1]) > 0
             seen = ops.logical_and(response.mask, behind)
             response = response._replace(mask=seen)
-        logits = embeddings.logits(backbone, hidden)
+        logits = decoder.logits(hidden)
         return logits[:, 0], hidden[:, 0], {**cache, "response": response}
 
     hidden_states = None
@@ -257,27 +186,36 @@ def respond(model, x, stop_token_ids):
     )
 
 
-def add_response_room(x, begun, room):
+def _empty_span(like: Span, length: int) -> Span:
+    """Returns a `Span` of unwritten slots with the rows of another."""
+    batch, groups, _, size = ops.shape(like.keys[0])
+    blank = tuple(
+        ops.zeros((batch, groups, length, size), keys.dtype)
+        for keys in like.keys
+    )
+    unwritten = ops.zeros((batch, length), "int32")
+    return Span(blank, blank, ops.cast(unwritten, "bool"), unwritten)
+
+
+def add_empty_slots(x, first, max_new_tokens):
     """Adds response keys: what every row begins with, and empty slots.
 
     An empty slot holds -1: the sampler looks for stop tokens in every slot, and
     0, the usual padding, may be one.
 
     Args:
-        x: the question's and the thoughts' keys, whose last rows may be more
-            than those that begin; they are copies of the one before.
-        begun: list of token id lists, of one length, `<eot>` first.
-        room: int, how many tokens may follow `<eot>`.
+        x: the question's and the thoughts' keys.
+        first: list of token id lists, of one length, `<eot>` first.
+        max_new_tokens: int, how many tokens may follow `<eot>`.
     """
-    begun = begun + begun[-1:] * (len(x["question_ids"]) - len(begun))
-    ids = np.full((len(begun), 1 + room), -1, "int32")
-    ids[:, : len(begun[0])] = begun
+    ids = np.full((len(first), 1 + max_new_tokens), -1, "int32")
+    ids[:, : len(first[0])] = first
     mask = (ids >= 0).astype("int32")
     return {**x, "response_ids": ids, "response_mask": mask}
 
 
-def _generate_batch(model, x, stop_token_ids, limits):
-    """Returns the tokens of each row that has a limit, up to its end."""
+def _generate_batch(model, x, settings):
+    """Returns an int array of the tokens behind `<eot>`."""
     with model.one_at_a_time:
         generate = model.make_generate_function()
         new = _is_new_program(model, generate, x)
@@ -287,9 +225,8 @@ def _generate_batch(model, x, stop_token_ids, limits):
             f"and {x['response_ids'].shape[1]} tokens of the response"
         )
         with compilation.announced(what, new):
-            generated = generate(x, stop_token_ids=stop_token_ids)
-            ids = spans.to_numpy(generated)
-    return cut(ids[:, 1:], stop_token_ids, limits)
+            ids = generate(x, stop_token_ids=settings.stop_token_ids)
+            return to_numpy(ids)[:, 1:]
 
 
 def _is_new_program(model, generate, x) -> bool:
@@ -303,6 +240,25 @@ def _is_new_program(model, generate, x) -> bool:
     new = found not in shapes
     shapes.add(found)
     return new
+
+
+def _check(model, settings: Settings) -> Settings:
+    """Returns settings as they are used; raises a `ValueError` for others."""
+    if getattr(model, "sampler", None) is None:
+        raise ValueError(
+            "the model must be compiled before it generates, which gives it a "
+            "`sampler`. Received: a model with compile=False"
+        )
+    on_response = settings.on_response
+    if on_response is not None and not callable(on_response):
+        raise refuse("on_response", "a function or `None`", on_response)
+    return Settings(
+        settings.max_length,
+        _stop_token_ids(model, settings.stop_token_ids),
+        check_count("batch_size", settings.batch_size, least=1),
+        check_verbose(settings.verbose),
+        on_response,
+    )
 
 
 def _stop_token_ids(model, stop_token_ids):
@@ -334,13 +290,28 @@ def _stop_token_ids(model, stop_token_ids):
     return tuple(ids) or None
 
 
+def _max_new_tokens(model, limits, settings) -> int:
+    """Returns the slots of a response, rounded where none were asked for."""
+    longest = max(limits)
+    one_go = (
+        keras_hub.samplers.BeamSampler,
+        keras_hub.samplers.ContrastiveSampler,
+    )
+    # What such a sampler writes behind a limit would choose what stands before.
+    if settings.max_length is not None or isinstance(model.sampler, one_go):
+        return longest
+    return -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+
+
 def _limits(model, lengths, max_length, texts=None):
     """Returns the most tokens of each response."""
     if max_length is not None:
         max_length = check_count("max_length", max_length, least=1)
+    longest = max_sequence_length(model.backbone)
+    if longest is None:
+        return [max_length or _DEFAULT_MAX_LENGTH] * len(lengths)
     # `<eot>`, where the model reads it.
-    longest, limits = model.backbone.max_sequence_length, []
-    longest += not model.markers
+    limits, longest = [], longest + (not model.markers)
     for row, length in enumerate(lengths):
         room = longest - int(length) - 1
         wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)

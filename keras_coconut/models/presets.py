@@ -1,4 +1,4 @@
-"""Errors of presets that cannot be read, with the name of the file."""
+"""Presets: our own, plain ones of KerasHub, and damaged ones."""
 
 import contextlib
 import json
@@ -6,13 +6,83 @@ import os
 import pathlib
 
 import h5py
+import keras_hub
+from keras_hub.src.utils import preset_utils
 
+from keras_coconut.backbones import check_family
 from keras_coconut.checks import check_path, shown
+from keras_coconut.text.marker_tokens import add_thought_tokens
+
+# What `from_preset` hands on to the preprocessor of a plain preset.
+_OF_PREPROCESSOR = (
+    "markers",
+    "marker_tokens",
+    "separator",
+    "sequence_length",
+    "add_start_token",
+)
 
 
-def check_preset(preset) -> str:
-    """Returns a preset's name, handle or folder as KerasHub takes it."""
-    return check_path("preset", preset)
+def load(cls, preset, load_weights: bool, kwargs):
+    """Returns a `ContinuousThoughtLM`; see its `from_preset`."""
+    preset = check_path("preset", preset)
+    with naming(preset):
+        # KerasHub's own `from_preset` looks for a task made for the family of
+        # the backbone alone; the loader takes the class that it is given.
+        loader = preset_utils.get_preset_loader(preset)
+        family = loader.check_backbone_class()
+        own = _is_own(preset, cls)
+    # Before any weights are downloaded.
+    check_family(family)
+    if own:
+        with naming(preset):
+            return loader.load_task(cls, load_weights, True, **kwargs)
+    kwargs = dict(kwargs)
+    of_backbone = {k: kwargs.pop(k) for k in ("dtype",) if k in kwargs}
+    of_preprocessor = {
+        k: kwargs.pop(k) for k in _OF_PREPROCESSOR if k in kwargs
+    }
+    with naming(preset):
+        tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
+        backbone = keras_hub.models.Backbone.from_preset(
+            preset, load_weights=load_weights, **of_backbone
+        )
+    if "preprocessor" not in kwargs:
+        names = {"marker_tokens": of_preprocessor.get("marker_tokens")}
+        tokenizer, backbone = add_thought_tokens(tokenizer, backbone, **names)
+        kwargs["preprocessor"] = cls.preprocessor_cls.from_preset(
+            preset, tokenizer=tokenizer, **of_preprocessor
+        )
+    return cls(backbone=backbone, **kwargs)
+
+
+def complete_config(backbone, config) -> None:
+    """Adds to the config of a saved backbone what KerasHub leaves out.
+
+    A Llama with a tied head would come back with one of its own, for which
+    there are no weights.
+    """
+    if isinstance(backbone, keras_hub.models.LlamaBackbone):
+        tied = backbone.token_embedding.tie_weights
+        config["config"]["tie_word_embeddings"] = tied
+
+
+def complete_preset(backbone, folder) -> None:
+    """Does so in the file of a preset that was saved."""
+    path = pathlib.Path(folder) / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    complete_config(backbone, config)
+    path.write_text(json.dumps(config, indent=4), encoding="utf-8")
+
+
+def _is_own(preset: str, cls) -> bool:
+    """Whether a preset was saved from a `ContinuousThoughtLM`."""
+    if preset_utils.check_file_exists(preset, "tokenizer.json"):
+        preset_utils.load_json(preset, "tokenizer.json")
+    if not preset_utils.check_file_exists(preset, "task.json"):
+        return False
+    config = preset_utils.load_json(preset, "task.json")
+    return config.get("registered_name", "").endswith(f">{cls.__name__}")
 
 
 @contextlib.contextmanager

@@ -8,17 +8,14 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from keras_coconut.backbones import max_sequence_length
 from keras_coconut.checks import check_count, shown
-from keras_coconut.models import (
-    autodiff,
-    compilation,
-    spans,
-    torch_optimizer,
-    varying_batches,
-)
+from keras_coconut.engines import blockwise_adam
+from keras_coconut.models import compilation, varying_batches
+from keras_coconut.text import arrays, batches, targets
 
 
-class SpanTrainer(keras_hub.models.GPT2CausalLM):
+class SpanTrainer(keras_hub.models.CausalLM):
     """`compile`, `fit` and their like for batches of the call contract.
 
     KerasHub's own `fit` takes strings and arrays only; this one takes whatever
@@ -58,7 +55,6 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         """
         if compilation_cache is not None:
             compilation.keep_in(compilation_cache)
-        compilation.give_memory_back()
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
         if loss == "auto":
@@ -98,7 +94,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         """
         _refuse_class_weight(kwargs.get("class_weight"))
         batch_size = _check_batch_size(batch_size)
-        x = spans.with_arrays(x)
+        x = arrays.with_arrays(x)
         self.check_data(x, y, kwargs.get("sample_weight"))
         y = _labels_for_weights(x, y, kwargs.get("sample_weight"))
         if isinstance(x, varying_batches.VaryingBatches):
@@ -108,7 +104,9 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
                     "orders its own batches, and not to `fit`. Received: "
                     f"steps_per_epoch={shown(kwargs['steps_per_epoch'])}"
                 )
-            kwargs["callbacks"] = x.arrange_callbacks(kwargs.get("callbacks"))
+            callbacks = kwargs.get("callbacks")
+            x.check_callbacks(callbacks)
+            kwargs["callbacks"] = x.arrange_callbacks(callbacks)
             kwargs["shuffle"] = False
         validation = kwargs.get("validation_data")
         if validation is not None:
@@ -130,7 +128,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
     def _check_validation(self, validation, callbacks):
         """Returns validation data with the labels that its weights need."""
         if isinstance(validation, varying_batches.VaryingBatches):
-            validation.arrange_callbacks(callbacks, validation=True)
+            validation.check_callbacks(callbacks, validation=True)
         if not isinstance(validation, tuple | list):
             self.check_data(validation)
             return validation
@@ -147,7 +145,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
             return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
         batch_size = _check_batch_size(batch_size)
         weights = kwargs.get("sample_weight")
-        x = spans.with_arrays(x)
+        x = arrays.with_arrays(x)
         self.check_data(x, y, weights)
         y = _labels_for_weights(x, y, weights)
         with varying_batches.adapted(x) as x:
@@ -156,7 +154,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits as a NumPy array; takes what `fit` takes."""
         batch_size = _check_batch_size(batch_size)
-        x = spans.with_arrays(x)
+        x = arrays.with_arrays(x)
         self.check_data(x)
         with varying_batches.adapted(x) as x:
             return keras.Model.predict(self, x, batch_size, **kwargs)
@@ -177,11 +175,11 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        y, sample_weight = spans.complete_targets(x, y, sample_weight)
+        y, sample_weight = targets.complete_targets(x, y, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y, sample_weight = spans.complete_targets(x, y, sample_weight)
+        y, sample_weight = targets.complete_targets(x, y, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def train_step(self, *args):
@@ -191,7 +189,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         # before it they are not in the way of what that keeps.
         self.zero_grad()
         optimizer = self.optimizer
-        self.optimizer = torch_optimizer.in_blocks(optimizer)
+        self.optimizer = blockwise_adam.in_blocks(optimizer)
         try:
             return super().train_step(*args)
         finally:
@@ -219,7 +217,7 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         )
         return self.predict_function
 
-    def check_data(self, x, y=None, sample_weight=None, keys=spans.KEYS):
+    def check_data(self, x, y=None, sample_weight=None, keys=batches.KEYS):
         """Raises a `ValueError` for data that the model cannot read.
 
         Args:
@@ -254,33 +252,40 @@ class SpanTrainer(keras_hub.models.GPT2CausalLM):
         self.check_call(inputs)
         return super().__call__(inputs, *args, **kwargs)
 
-    def check_call(self, inputs, keys=spans.KEYS):
+    def check_call(self, inputs, keys=batches.KEYS):
         """Looks at what a call is given: values, or shapes under a tracer."""
-        spans.check_keys(inputs, keys)
+        batches.check_keys(inputs, keys)
         if "thoughts" in inputs:
-            spans.check_thoughts(inputs, self.backbone.hidden_dim)
+            batches.check_thoughts(inputs, self.backbone.hidden_dim)
         if not varying_batches.looked_at() and all(
-            autodiff.has_values(inputs[key]) for key in keys
+            varying_batches.has_values(inputs[key]) for key in keys
         ):
             given = {key: inputs[key] for key in keys}
             thoughts = inputs.get("thoughts")
-            if thoughts is not None and autodiff.has_values(thoughts):
+            if thoughts is not None and varying_batches.has_values(thoughts):
                 given["thoughts"] = thoughts
             self.check_data(given, keys=keys)
 
-    def _check_batch(self, batch, keys=spans.KEYS):
+    def _check_batch(self, batch, keys=batches.KEYS):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        spans.check_values(
+        batches.check_values(
             x,
             self.backbone.vocabulary_size,
-            # The place of `<eot>` takes no position without markers.
-            self.backbone.max_sequence_length + (not self.markers),
+            self._longest_row(),
             keys,
         )
         if "thoughts" in x:
-            spans.check_thoughts(x, self.backbone.hidden_dim)
-            spans.finite_numbers("thoughts", x["thoughts"])
-        spans.check_targets(x, y, weights, self.backbone.vocabulary_size)
+            batches.check_thoughts(x, self.backbone.hidden_dim)
+            arrays.finite_numbers("thoughts", x["thoughts"])
+        targets.check_targets(x, y, weights, self.backbone.vocabulary_size)
+
+    def _longest_row(self) -> int | None:
+        """Returns the most positions of a row, if they have an end."""
+        longest = max_sequence_length(self.backbone)
+        if longest is None:
+            return None
+        # The place of `<eot>` takes no position without markers.
+        return longest + (not self.markers)
 
     # === Saving ===
 
@@ -308,7 +313,7 @@ def _yields(x) -> bool:
 def _labels_for_weights(x, y, sample_weight):
     """Returns labels of arrays where Keras needs them to keep weights."""
     if y is None and sample_weight is not None and isinstance(x, Mapping):
-        y, _ = spans.targets({k: spans.to_numpy(x[k]) for k in spans.KEYS})
+        y, _ = targets.targets({k: arrays.to_numpy(x[k]) for k in batches.KEYS})
     return y
 
 

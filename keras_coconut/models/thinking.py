@@ -3,6 +3,7 @@
 from typing import get_args
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_coconut.checks import check_count
@@ -70,6 +71,21 @@ class Thinking:
         # Besides this one: a preset's config says how the model thinks.
         known = {id(self._thinking), *map(id, self.backbone.weights)}
         return any(id(weight) not in known for weight in self.weights)
+
+    def set_weights(self, weights):
+        """Sets the weights; see `keras.Model.set_weights`.
+
+        Args:
+            weights: list of arrays, as `get_weights` returns them. One of an
+                earlier version says nothing of how the model thinks, which
+                then stays as it is.
+        """
+        mine = [id(weight) for weight in self.weights]
+        if len(weights) == len(mine) - 1:
+            place = mine.index(id(self._thinking))
+            thinking = np.array(self._read_thinking())
+            weights = [*weights[:place], thinking, *weights[place:]]
+        super().set_weights(weights)
 
     def load_own_variables(self, store):
         # Weights of an earlier version say nothing of how the model thinks.

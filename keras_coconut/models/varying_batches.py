@@ -45,15 +45,17 @@ class VaryingBatches(keras.utils.PyDataset):
     def state(self, state):
         del state
 
-    def arrange_callbacks(self, callbacks, validation=False) -> list:
-        """Returns what `fit` was given as callbacks, checked and in order.
+    def check_callbacks(self, callbacks, validation=False) -> None:
+        """Refuses callbacks of a `fit` that do not go with the dataset.
 
         Args:
-            callbacks: a callback, or a list of them.
+            callbacks: what `fit` was given.
             validation: bool. Whether this is the `validation_data`. Defaults
                 to `False`.
         """
-        del validation
+
+    def arrange_callbacks(self, callbacks):
+        """Returns what `fit` was given as callbacks, in their order."""
         return callbacks
 
 
@@ -192,6 +194,26 @@ def make_step(model, name, make, force, look=None) -> None:
 def looked_at() -> bool:
     """Whether a step is running, which has looked at its batch."""
     return _within_step.get()
+
+
+def has_values(tensor) -> bool:
+    """Whether a tensor's numbers can be looked at, and not its shape alone."""
+    if isinstance(tensor, keras.KerasTensor):
+        return False
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return not isinstance(tensor, jax.core.Tracer)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.is_symbolic_tensor(tensor)
+    import torch
+
+    if torch.compiler.is_compiling():
+        return False
+    return not (torch.is_tensor(tensor) and tensor.is_meta)
 
 
 def _give_back(model, name, state) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import numbers
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -14,17 +15,21 @@ from keras_coconut.checks import (
     check_count,
     check_flag,
     check_instance,
+    is_flag,
     refuse,
+    shown,
 )
 from keras_coconut.curriculum import MOST_COUNT, Curriculum
-from keras_coconut.models.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem, as_problems
+from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.training.length_groups import group_by_length
 
 # More than anybody asks for: a mistyped count must not fill the memory.
 _MOST_ROWS = 10**6
 _MOST_WORKERS = 1_000
+# Lengths are rounded up by the longest row divided by this, or less.
+_LENGTH_STEPS = 8
 
 _log = logging.getLogger("keras_coconut")
 
@@ -136,6 +141,7 @@ class CurriculumDataset(VaryingBatches):
         self._order = (None, None)
         self._batches_of = (None, None)
         self._groups_of_stages = {}
+        self._most = None
         self._stage_is_chosen = False
         self.set_epoch(0)
 
@@ -174,19 +180,8 @@ class CurriculumDataset(VaryingBatches):
         """The thoughts of the current stage."""
         return self.curriculum.num_thoughts(self._stage)
 
-    def arrange_callbacks(self, callbacks, validation=False) -> list:
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            arranged = callbacks
-            callbacks = callbacks.callbacks
-        else:
-            if not isinstance(callbacks, list | tuple):
-                callbacks = [] if callbacks is None else [callbacks]
-            # The scheduler first: what others log, save or measure in an epoch
-            # is of the stage that it sets.
-            arranged = sorted(
-                callbacks,
-                key=lambda one: getattr(one, "dataset", None) is not self,
-            )
+    def check_callbacks(self, callbacks, validation=False) -> None:
+        callbacks = _listed(callbacks)
         for callback in [] if validation else callbacks:
             other = getattr(callback, "dataset", None)
             if isinstance(other, CurriculumDataset) and other is not self:
@@ -200,12 +195,12 @@ class CurriculumDataset(VaryingBatches):
         if not self.curriculum.last_stage or any(
             getattr(callback, role, None) is self for callback in callbacks
         ):
-            return arranged
+            return
         if not validation:
             warnings.warn(
                 "`callbacks` holds no `keras_coconut.CurriculumScheduler` of "
                 f"this dataset: it stays at stage {self.stage} in every epoch.",
-                stacklevel=4,
+                stacklevel=3,
             )
         elif not self._stage_is_chosen:
             warnings.warn(
@@ -213,9 +208,19 @@ class CurriculumDataset(VaryingBatches):
                 "`keras_coconut.CurriculumScheduler`: it stays at stage "
                 f"{self.stage} in every epoch. Setting its `stage` says that "
                 "it should.",
-                stacklevel=5,
+                stacklevel=4,
             )
-        return arranged
+
+    def arrange_callbacks(self, callbacks):
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            # It has a model already, and an order of the user's own.
+            return callbacks
+        # The scheduler first: what others log, save or measure in an epoch
+        # is of the stage that it sets.
+        return sorted(
+            _listed(callbacks),
+            key=lambda one: getattr(one, "dataset", None) is not self,
+        )
 
     def __len__(self):
         return self.steps_per_epoch or -(
@@ -223,9 +228,13 @@ class CurriculumDataset(VaryingBatches):
         )
 
     def __getitem__(self, index):
+        if is_flag(index) or not isinstance(index, numbers.Integral):
+            raise refuse("index", "a whole number", index)
         if not 0 <= index < len(self):
+            # Not a `ValueError`: it ends a loop over the batches.
             raise IndexError(
-                f"`index` must be below {len(self)}. Received: {index}"
+                f"`index` must be from 0 to {len(self) - 1}. Received: "
+                f"index={shown(index)}"
             )
         chosen, weightless, group = self._choose(index)
         problems = [self._problems[row] for row in chosen]
@@ -326,7 +335,27 @@ class CurriculumDataset(VaryingBatches):
 
     def _groups(self, stage):
         """Returns the problems that share batches at a stage."""
-        # The longest that each problem is at this stage.
+        question_lengths, response_lengths = self._lengths(stage)
+        groups = group_by_length(
+            question_lengths,
+            response_lengths,
+            self.batch_size,
+            self.length_groups,
+        )
+        longest = [int(question_lengths[rows].max()) for rows in groups]
+        longest = zip(
+            longest, [int(response_lengths[rows].max()) for rows in groups]
+        )
+        return [
+            _Group(rows, *self._rounded(lengths))
+            for rows, lengths in zip(groups, longest)
+        ]
+
+    def _lengths(self, stage):
+        """Returns the most positions that each problem has at a stage.
+
+        Of its question and of its response, int arrays (problems,).
+        """
         question_lengths, _, response_lengths = np.array(
             [
                 np.max(
@@ -341,18 +370,25 @@ class CurriculumDataset(VaryingBatches):
                 for problem in self._problems
             ]
         ).T
+        return question_lengths, response_lengths
+
+    def _rounded(self, lengths):
+        """Returns lengths of question and response that several stages share.
+
+        Where steps are compiled, each pair of lengths takes a program.
+        """
+        if keras.config.backend() == "torch":
+            return lengths
+        if self._most is None:
+            stages = range(self.curriculum.last_stage + 1)
+            self._most = [
+                max(int(each.max()) for each in span)
+                for span in zip(*map(self._lengths, stages))
+            ]
+        step = -(-sum(self._most) // _LENGTH_STEPS)
         return [
-            _Group(
-                rows,
-                int(question_lengths[rows].max()),
-                int(response_lengths[rows].max()),
-            )
-            for rows in group_by_length(
-                question_lengths,
-                response_lengths,
-                self.batch_size,
-                self.length_groups,
-            )
+            min(-(-length // step) * step, most)
+            for length, most in zip(lengths, self._most)
         ]
 
     def _that_fit(self, tokenized, drop_too_long):
@@ -405,3 +441,12 @@ def _check_workers(kwargs) -> dict:
         if name in kwargs:
             kwargs[name] = check(name, kwargs[name])
     return kwargs
+
+
+def _listed(callbacks) -> list:
+    """Returns the callbacks in what `fit` takes for them."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    if isinstance(callbacks, list | tuple):
+        return list(callbacks)
+    return [] if callbacks is None else [callbacks]

@@ -14,10 +14,11 @@ class CurriculumScheduler(keras.callbacks.Callback):
 
     At the start of an epoch it sets the dataset's stage and the model's
     `num_thoughts` and `thought_kind`, and resets the optimizer where the stage
-    changes. Wherever it stands among the callbacks, `fit` calls it first. The
-    stage follows from the epoch alone, so a run taken up again
-    with `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it
-    was. `stage` and `thoughts` stand in the progress bar and in `History`.
+    changes. Wherever it stands in a list of callbacks, `fit` calls it first; a
+    `keras.callbacks.CallbackList` keeps its own order, so put it first there.
+    The stage follows from the epoch alone, so a run taken up again with
+    `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it was.
+    `stage` and `thoughts` stand in the progress bar and in `History`.
 
     Args:
         dataset: the `CurriculumDataset` that `fit` trains on.

@@ -8,6 +8,7 @@ from keras import ops
 from keras_coconut.analysis import thoughts as thoughts_module
 from keras_coconut.analysis.plots import plot_stages
 from keras_coconut.analysis.thoughts import decode_thoughts
+from keras_coconut.backbones import Decoder
 
 
 def test_the_first_thought_decodes_as_the_next_word_would(text_model):
@@ -49,13 +50,13 @@ def test_no_more_is_held_than_a_few_thoughts(text_model, monkeypatch):
     questions = ["start 3, +4", "start 5, *2", "start 1, -1"]
     expected = decode_thoughts(text_model, questions, 3)
     sizes = []
-    logits = thoughts_module.embeddings.logits
+    logits = Decoder.logits
 
     def watched(backbone, hidden):
         sizes.append(hidden.shape)
         return logits(backbone, hidden)
 
-    monkeypatch.setattr(thoughts_module.embeddings, "logits", watched)
+    monkeypatch.setattr(Decoder, "logits", watched)
     monkeypatch.setattr(thoughts_module, "_AT_ONCE", 4)
     found = decode_thoughts(text_model, questions, 3)
     assert sizes == [(1, 4, 16), (1, 4, 16), (1, 1, 16)]

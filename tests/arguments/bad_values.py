@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 import keras_coconut
-from keras_coconut.models import spans
+from keras_coconut.text import batches
 
 # As long as data: no message may be.
 TEXT = "x" * 10**6
@@ -124,7 +124,7 @@ class Call(NamedTuple):
         return "Call"  # Python refuses to write out the values.
 
 
-def batch(keys=spans.KEYS):
+def batch(keys=batches.KEYS):
     """Three rows that the model can read."""
     x, _, _ = setting().model.preprocessor(tiny.problems(3), num_thoughts=2)
     return {key: x[key] for key in keys}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from bad_values import Call, batch, given, no_thoughts
 
-from keras_coconut.models import spans
+from keras_coconut.text import batches
 
 SHAPE = (3, 12)
 
@@ -101,13 +101,13 @@ def test_bad_arguments(call, name):
 METHODS = ["__call__", "predict_on_batch", "train_on_batch", "think"]
 
 
-@pytest.mark.parametrize("key", [*spans.KEYS, "thoughts"])
+@pytest.mark.parametrize("key", [*batches.KEYS, "thoughts"])
 @pytest.mark.parametrize("method", METHODS)
 def test_keys(method, key):
-    if method == "think" and key not in spans.QUESTION_KEYS:
+    if method == "think" and key not in batches.QUESTION_KEYS:
         pytest.skip("`think` reads the question alone")
     values = no_thoughts(3, 2)
-    if key in spans.KEYS:
+    if key in batches.KEYS:
         values = [..., *wrong(batch()[key].shape)]
 
     def call(**x):

@@ -19,7 +19,7 @@ import keras_coconut
 import keras_coconut.analysis
 import keras_coconut.datasets
 import keras_coconut.evaluation
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 TESTS = pathlib.Path(__file__).parents[1]
 TABLES = [
@@ -73,6 +73,7 @@ ELSEWHERE = {
     "ContinuousThoughtLM.fit(kwargs)": "models/test_targets.py",
     "ContinuousThoughtLM.from_preset(kwargs)": "the constructor's",
     "ContinuousThoughtLM.generate_step": KERAS,
+    "ContinuousThoughtLM.save_to_preset": KERAS,
     "ContinuousThoughtLM.load_own_variables": KERAS,
     "ContinuousThoughtLM.make_predict_function": KERAS,
     "ContinuousThoughtLM.make_test_function": KERAS,
@@ -80,16 +81,20 @@ ELSEWHERE = {
     "ContinuousThoughtLM.make_train_function": KERAS,
     "ContinuousThoughtLM.predict(kwargs)": "Keras' own",
     "ContinuousThoughtLM.preprocess_samples": KERAS,
+    "ContinuousThoughtLM.set_weights": "models/test_saving.py",
     "ContinuousThoughtLM.train_on_batch(kwargs)": "Keras' own",
     "ContinuousThoughtLM.train_step": KERAS,
     "ContinuousThoughtPreprocessor(kwargs)": "Keras' own: its name and dtype",
     "ContinuousThoughtPreprocessor.__call__": "those of `call`",
+    "ContinuousThoughtPreprocessor.from_config(config)": KERAS,
+    "ContinuousThoughtPreprocessor.from_preset(kwargs)": "the constructor's",
     "ContinuousThoughtPreprocessor.load_preset_assets": KERAS,
     "Curriculum.check_stage": "test_curriculum.py",
     "Curriculum.draw_layout": "test_curriculum.py",
     "Curriculum.layouts_shown": "test_curriculum.py",
     "CurriculumDataset(kwargs)": "training/test_workers.py",
-    "CurriculumDataset.arrange_callbacks": KERAS,
+    "CurriculumDataset.arrange_callbacks": WITHIN,
+    "CurriculumDataset.check_callbacks": WITHIN,
     "Evaluation": RESULT,
     "Evaluation.from_dict(entry)": "evaluation/test_evaluation.py",
     "answer": WITHIN,

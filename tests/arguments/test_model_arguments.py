@@ -10,7 +10,7 @@ import tiny
 from bad_values import HIDDEN, Call, batch, given, no_thoughts
 
 import keras_coconut
-from keras_coconut.models import spans
+from keras_coconut.text import batches
 
 QUESTIONS = ["1?", "22?", "333?"]
 
@@ -23,7 +23,7 @@ def made_once():
 
 def prompt():
     """What `generate` takes as a dictionary."""
-    x = batch((*spans.QUESTION_KEYS, "response_ids"))
+    x = batch((*batches.QUESTION_KEYS, "response_ids"))
     return {**x, "response_ids": x["response_ids"][:, :1]}
 
 
@@ -47,6 +47,7 @@ NO_STOPS = (
     *(np.array([1.0]), np.array([[1]]), np.array(1), [np.nan], object()),
 )
 STOPS = ((), [5], (np.int64(5),), np.array([5, 6], "uint8"), None, "auto")
+THINKING = ("questions", "num_thoughts", "batch_size")
 WRITING = dict(
     questions=bad.NO_QUESTIONS,
     max_length=given(bad.NO_COUNT_FROM_1),
@@ -87,12 +88,14 @@ TABLE = {
             thought_kind=bad.NO_CHOICE,
             rematerialize=bad.NO_FLAG,
             markers=given(bad.NO_FLAG),
+            num_iterations=given(bad.NO_COUNT_FROM_1),
         ),
         dict(
             num_thoughts=[np.int64(2), None],
             thought_kind=[np.str_("pause")],
             rematerialize=[np.True_],
             markers=[np.False_, None],
+            num_iterations=[np.int64(2), None],
         ),
     ),
     "ContinuousThoughtLM.from_preset": Call(
@@ -129,8 +132,14 @@ TABLE = {
     "ContinuousThoughtLM.think": Call(
         lambda s: s.model.think,
         lambda s: dict(questions=QUESTIONS, num_thoughts=1),
-        {k: WRITING[k] for k in ("questions", "num_thoughts", "batch_size")},
-        {k: ALSO[k] for k in ("questions", "num_thoughts", "batch_size")},
+        {
+            **{k: WRITING[k] for k in THINKING},
+            "layers": ("0", 0, 1.5, [2], [-1], ["0"], [None], [True], {0: 1}),
+        },
+        {
+            **{k: ALSO[k] for k in THINKING},
+            "layers": [[0], (np.int64(0),), None],
+        },
         dict(questions=r"`questions|`num_thoughts`"),
     ),
     "generate(a dictionary)": Call(
@@ -150,7 +159,7 @@ TABLE = {
     ),
     "think(a dictionary)": Call(
         lambda s: s.model.think,
-        lambda s: dict(questions=batch(spans.QUESTION_KEYS)),
+        lambda s: dict(questions=batch(batches.QUESTION_KEYS)),
         dict(
             questions=[
                 {},

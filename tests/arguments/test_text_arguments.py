@@ -1,5 +1,8 @@
 """Every argument of what turns text into tokens and back."""
 
+import functools
+import tempfile
+
 import bad_values as bad
 import keras_hub
 import numpy as np
@@ -9,7 +12,8 @@ from bad_values import Call, given
 
 import keras_coconut
 from keras_coconut.curriculum import Layout
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.marker_tokens import MARKERS
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 LAYOUTS = [Layout(0, 0), Layout(1, 2), Layout(0, 1, 0, "pause")]
 
@@ -28,6 +32,20 @@ def without_markers():
     return keras_hub.tokenizers.GPT2Tokenizer({"a": 0, "<|endoftext|>": 1}, [])
 
 
+@functools.cache
+def preset():
+    folder = tempfile.TemporaryDirectory()
+    bad.setting().model.backbone.save_to_preset(folder.name)
+    bad.setting().model.preprocessor.save_to_preset(folder.name)
+    return folder
+
+
+NO_MARKER_TOKENS = (
+    *(3, True, "abc", "", b"abc", {}, {1, 2, 3}, [], ["a", "b"], ["a"] * 3),
+    *([*MARKERS, "a"], [1, 2, 3], ["a", "b", None], ["", *MARKERS[:2]]),
+    *([*MARKERS[:2], "<|endoftext|>"], [*MARKERS[:2], bad.HALF], [[]] * 3),
+    *(bad.TEXT, bad.ARRAY, bad.INTEGER, iter(MARKERS), object()),
+)
 NO_TOKENIZERS = (*bad.NO_INSTANCE, keras_hub.tokenizers.GPT2Tokenizer)
 NO_LISTS = (
     *(3, None, "abc", b"a", {}, {1: 2}, {1}, [], [3], [None] * 3, ["a"] * 3),
@@ -53,12 +71,22 @@ TABLE = {
             sequence_length=bad.NO_COUNT_FROM_1,
             separator=bad.NO_TEXT,
             markers=bad.NO_FLAG,
+            marker_tokens=[*NO_MARKER_TOKENS, [*MARKERS[:2], bad.TEXT]],
+            add_start_token=given(bad.NO_FLAG),
         ),
         dict(
             sequence_length=[np.int64(9), bad.INTEGER],
             separator=["", np.str_("a"), bad.TEXT],
             markers=[np.False_],
+            marker_tokens=[None, [*MARKERS], MARKERS[::-1]],
+            add_start_token=[None, np.True_],
         ),
+        named=dict(marker_tokens=r"`marker_tokens[`\[]|marker tokens \["),
+    ),
+    "ContinuousThoughtPreprocessor.from_preset": Call(
+        lambda s: keras_coconut.ContinuousThoughtPreprocessor.from_preset,
+        lambda s: dict(preset=preset().name),
+        dict(preset=bad.NO_PATH, config_file=bad.NO_PATH),
     ),
     "ContinuousThoughtPreprocessor.call": Call(
         lambda s: s.model.preprocessor,
@@ -153,8 +181,9 @@ TABLE = {
         dict(
             tokenizer=[*NO_TOKENIZERS],
             backbone=given(bad.NO_INSTANCE),
+            marker_tokens=NO_MARKER_TOKENS,
         ),
-        dict(backbone=[None]),
+        dict(backbone=[None], marker_tokens=[None, ("a", "b", "c")]),
     ),
     "make_word_tokenizer": Call(
         lambda s: make_word_tokenizer,

@@ -14,7 +14,7 @@ import pytest
 
 from keras_coconut.datasets.prosqa import load_prosqa, symbolic_words
 from keras_coconut.datasets.registry import load_dataset
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 PUBLISHED = {"nodes": 22.82, "edges": 36.26, "steps": 3.75, "paths": 1.613}
 

@@ -195,6 +195,56 @@ def test_a_model_that_is_not_told_how_often(text_model):
     )
 
 
+@pytest.mark.filterwarnings("ignore:`callbacks` holds no")
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_dataset_counts_for_its_own_fit_only(evaluated, fails):
+    model = tiny.compiled(tiny.text_model(layers=1))
+    dataset = make_dataset(model)
+    dataset.stage = 2
+
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if fails:
+                raise KeyboardInterrupt
+
+    def thoughts():
+        return evaluated.calls[-1]["num_thoughts"]
+
+    callbacks = [AnswerAccuracy(tiny.problems(2)), Fail()]
+    model.num_thoughts = 1
+    try:
+        model.fit(dataset, verbose=0, callbacks=callbacks)
+    except KeyboardInterrupt:
+        assert fails
+    assert thoughts() == 2
+    # By hand, in a loop of one's own.
+    run(AnswerAccuracy(tiny.problems(2)), model, 1)
+    assert thoughts() == 1
+    other = keras_coconut.Curriculum(3)
+    run(AnswerAccuracy(tiny.problems(2), curriculum=other), model, 1)
+    assert len(evaluated.calls) == 3
+    # In a `fit` of arrays.
+    x, y, weights = dataset[0]
+    model.fit(
+        x,
+        y,
+        sample_weight=weights,
+        verbose=0,
+        callbacks=[AnswerAccuracy(tiny.problems(2), curriculum=other)],
+    )
+    assert thoughts() == 1
+    # And in one of another dataset.
+    last = make_dataset(model, keras_coconut.Curriculum(1))
+    model.fit(last, verbose=0, callbacks=callbacks[:1])
+    assert thoughts() == 0
+    with pytest.raises(ValueError, match="`curriculum` must be that of the"):
+        model.fit(
+            last,
+            verbose=0,
+            callbacks=[AnswerAccuracy(tiny.problems(2), curriculum=other)],
+        )
+
+
 LONG = keras_coconut.Problem("x" * 40, ["1"], "2")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 
 import keras_hub
 import pytest
@@ -160,6 +161,116 @@ def test_a_damaged_journal_is_named(text_model, paths, line):
         evaluate_problems(text_model, PROBLEMS, results_path=path, **OPTIONS)
     assert len(str(error.value)) < 500
     assert not script.asked
+
+
+def test_torn_resumed_and_interrupted_again(text_model, paths):
+    """What was torn is cut off before the next line is written."""
+    path, journal = paths
+    expected, script = interrupt(text_model, path, 2)
+    lines = journal.read_text().splitlines(keepends=True)
+    half = lines[2][: len(lines[2]) // 2]
+    journal.write_text("".join([*lines[:2], half]))
+    script.stop_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_problems(text_model, PROBLEMS, results_path=path, **OPTIONS)
+    script.stop_after = None
+    found = evaluate_problems(
+        text_model, PROBLEMS, results_path=path, **OPTIONS
+    )
+    assert without_seconds(found) == without_seconds(expected)
+    assert script.asked == ["b", "c", "d"]
+    assert not journal.exists()
+
+
+class Waiting(Script):
+    """Stops after a response, and goes on or is interrupted when told."""
+
+    def __init__(self, model, responses):
+        super().__init__(model, responses)
+        self.stopped, self.told = threading.Event(), threading.Event()
+
+    def __call__(self, questions, on_response=None, **options):
+        def told(index, tokens):
+            on_response(index, tokens)
+            if not self.stopped.is_set():
+                self.stopped.set()
+                assert self.told.wait(60)
+
+        return super().__call__(questions, told, **options)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_two_calls_at_once(text_model, paths, interrupted):
+    """The second leaves the journal to the first, and says so."""
+    path, journal = paths
+    Script(text_model, RESPONSES)
+    expected = evaluate_problems(text_model, PROBLEMS, **OPTIONS)
+    first = Waiting(text_model, RESPONSES)
+    ended = []
+
+    def evaluate():
+        try:
+            ended.append(
+                evaluate_problems(
+                    text_model, PROBLEMS, results_path=path, **OPTIONS
+                )
+            )
+        except KeyboardInterrupt as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=evaluate)
+    thread.start()
+    try:
+        assert first.stopped.wait(60)
+        # As if the system had written half a line of the first so far.
+        with journal.open("a") as file:
+            file.write('{"row": 1, "tok')
+        before = journal.read_bytes()
+        second = Script(text_model, RESPONSES)
+        with pytest.warns(UserWarning, match="`results_path`.*another call"):
+            found = evaluate_problems(
+                text_model, PROBLEMS, results_path=path, **OPTIONS
+            )
+        assert second.asked == ["a", "b", "c", "d"]
+        assert without_seconds(found) == without_seconds(expected)
+        assert journal.read_bytes() == before
+        journal.write_bytes(before[: before.rfind(b"\n") + 1])
+        assert evaluate_problems(
+            text_model, PROBLEMS, results_path=path, **OPTIONS
+        ) == (found)
+        if interrupted:
+            first.stop_after = 2
+            path.unlink()
+    finally:
+        first.told.set()
+        thread.join()
+    if interrupted:
+        assert isinstance(ended[0], KeyboardInterrupt)
+        ended = [
+            evaluate_problems(
+                text_model, PROBLEMS, results_path=path, **OPTIONS
+            )
+        ]
+        assert second.asked[4:] == ["c", "d"]
+    assert without_seconds(ended[0]) == without_seconds(expected)
+    assert path.exists() and not journal.exists()
+
+
+def test_a_call_that_failed_leaves_the_journal(text_model, paths):
+    """Also while its error, and with it all that it knew, is still held."""
+    path, _ = paths
+    thoughts = text_model.think(list(RESPONSES), 2)
+    script = Script(text_model, RESPONSES, stop_after=1)
+    options = dict(results_path=path, thoughts=thoughts, **OPTIONS)
+    with pytest.raises(KeyboardInterrupt) as held:
+        evaluate_problems(text_model, PROBLEMS, **options)
+    script.stop_after = None
+    other = {**options, "max_length": 19}
+    with pytest.raises(ValueError, match="same max_length") as held_too:
+        evaluate_problems(text_model, PROBLEMS, **other)
+    evaluate_problems(text_model, PROBLEMS, **options)  # A warning would fail.
+    assert script.asked == ["a", "b", "c", "d"]
+    del held, held_too
 
 
 @settings(

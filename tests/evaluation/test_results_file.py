@@ -21,7 +21,7 @@ from keras_coconut.evaluation.results_file import (
     read_results,
     write_results,
 )
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 OPTIONS = dict(num_thoughts=2, max_length=20, verbose=0)
 

@@ -6,7 +6,7 @@ import pytest
 import tiny
 
 import keras_coconut
-from keras_coconut.models.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 ROWS = 12
 
@@ -84,6 +84,27 @@ def test_an_id_outside_the_vocabulary(model, source, row):
     # The model goes on.
     loss = model.fit(arrays(model), verbose=0).history["loss"]
     assert np.isfinite(loss).all()
+
+
+def test_an_id_in_the_second_of_two_steps_at_once(model):
+    """Neither step is taken."""
+    tiny.compiled(model, steps_per_execution=2)
+    before = model.get_weights()
+    bad, good = spoil(arrays(model), 4), Slices(arrays(model))
+    # `fit` looks at the first batch of all before it begins.
+    with pytest.raises(ValueError, match="question_ids.*0 to 265.*9999"):
+        model.fit(Slices(bad), shuffle=False, verbose=0)
+    for one, two in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(one, two)
+    assert int(model.optimizer.iterations) == 0
+    for variable in model.optimizer.variables[2:]:
+        assert not np.asarray(variable).any()
+    if keras.config.backend() == "torch":
+        with pytest.raises(ValueError, match="1 with the PyTorch backend"):
+            model.fit(good, shuffle=False, verbose=0)
+        return
+    loss = model.fit(good, shuffle=False, verbose=0).history["loss"]
+    assert np.isfinite(loss).all() and int(model.optimizer.iterations) == 3
 
 
 @pytest.mark.parametrize("method", ["evaluate", "predict"])

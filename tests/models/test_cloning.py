@@ -77,6 +77,51 @@ def test_layers_are_cloned_as_told():
         keras.models.clone_model(model, call_function=lambda layer, x: layer(x))
 
 
+@pytest.mark.parametrize(
+    "enable",
+    [
+        lambda backbone: backbone.enable_lora(2),
+        lambda backbone: backbone.token_embedding.enable_lora(2),
+        lambda backbone: backbone.transformer_layers[
+            0
+        ]._feedforward_intermediate_dense.enable_lora(2),
+    ],
+    ids=["backbone", "embedding", "dense"],
+)
+def test_lora_would_be_lost(enable):
+    model = tiny.text_model(layers=1)
+    enable(model.backbone)
+    with pytest.raises(ValueError, match="before `enable_lora`.*clone") as e:
+        keras.models.clone_model(model)
+    assert len(str(e.value)) < 500
+
+    def with_lora(layer):
+        layer = type(layer).from_config(layer.get_config())
+        enable(layer)
+        return layer
+
+    for keep in (with_lora, lambda layer: layer):
+        clone = keras.models.clone_model(model, clone_function=keep)
+        clone.set_weights(model.get_weights())
+        x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=2)
+        np.testing.assert_allclose(
+            logits(clone, x), logits(model, x), atol=1e-6
+        )
+
+
+@pytest.mark.filterwarnings("ignore:Layer .*does not have a `quantize")
+@pytest.mark.filterwarnings("ignore:(?s).*`x.T` on tensors")  # Keras' own.
+def test_a_quantized_model_stays_quantized():
+    model = tiny.text_model(layers=1)
+    model.backbone.quantize("int8")
+    clone = keras.models.clone_model(model)
+    assert [w.dtype for w in clone.weights] == [w.dtype for w in model.weights]
+    assert "int8" in [w.dtype for w in clone.weights]
+    clone.set_weights(model.get_weights())
+    x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=2)
+    np.testing.assert_allclose(logits(clone, x), logits(model, x), atol=1e-6)
+
+
 def test_the_constructor_shows_its_own_arguments():
     import inspect
 

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_coconut.models import compilation
-
 
 def test_compilation_cache(text_model, tmp_path):
     folder = tmp_path / "programs"
@@ -24,21 +22,3 @@ def test_compilation_cache(text_model, tmp_path):
         assert any(folder.iterdir())
     finally:
         text_model.compile(compilation_cache=before)
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "jax" or compilation._trim() is None,
-    reason="JAX says when, and glibc gives back",
-)
-def test_memory_is_given_back_after_compiling(text_model, monkeypatch):
-    trimmed = []
-    monkeypatch.setattr(compilation, "_trim", lambda: trimmed.append)
-    monkeypatch.setattr(compilation, "_LONG_COMPILATION", 0.0)
-    tiny.compiled(text_model)
-    x, _, _ = text_model.preprocessor(tiny.problems()[:2])
-    data = {key: np.asarray(x[key]) for key in x}
-    text_model.train_on_batch(data)
-    before = len(trimmed)
-    assert before > 0
-    text_model.train_on_batch(data)
-    assert len(trimmed) == before

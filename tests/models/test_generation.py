@@ -1,10 +1,12 @@
 """`generate`: strings in, strings out; samplers, ends and limits."""
 
+import keras
 import keras_hub
 import numpy as np
 import pytest
 import tiny
 
+from keras_coconut.latent.forward import Forward
 from keras_coconut.models import generation
 
 
@@ -46,45 +48,34 @@ def test_each_row_stops_at_its_own_end(text_model):
     assert len({len(tokens) for tokens in stopped}) > 1
 
 
-def test_finished_rows_do_not_wait_for_the_rest(text_model, monkeypatch):
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch runs what others trace"
+)
+@pytest.mark.parametrize("stops", [False, True])
+def test_one_pass_for_each_token(monkeypatch, stops):
+    """No response is decoded again, and a batch ends with its last row."""
+    model = tiny.compiled(tiny.text_model(longest=512))
     questions = [problem.question for problem in tiny.problems()]
-    counts = [row % 3 for row in range(len(questions))]
-    thoughts = 2 * text_model.think(questions, counts)
-    options = dict(max_length=10, num_thoughts=counts, thoughts=thoughts)
-    endless = text_model.generate_tokens(
-        questions, stop_token_ids=None, **options
-    )
-    stop = max(
-        {t for tokens in endless for t in tokens},
-        key=lambda t: sum(t in tokens for tokens in endless),
-    )
-    seen = []
-    generate = generation._generate_batch
+    options = dict(max_length=300, num_thoughts=1, batch_size=4)
+    passes, decode = [], Forward.decode
 
-    def counted(model, x, stop_token_ids, limits):
-        seen.append((x["response_ids"].shape[1] - 1, len(limits)))
-        return generate(model, x, stop_token_ids, limits)
+    def counted(self, *args):
+        passes.append(args)
+        return decode(self, *args)
 
-    monkeypatch.setattr(generation, "_generate_batch", counted)
-    monkeypatch.setattr(generation, "_FIRST_ROOM", 3)
-    monkeypatch.setattr(generation, "_MORE_ROOM", 2)
-    found = text_model.generate_tokens(
-        questions, stop_token_ids=(stop,), batch_size=5, **options
-    )
-    expected = [
-        tokens[: tokens.index(stop) + 1] if stop in tokens else tokens
-        for tokens in endless
-    ]
-    assert found == expected
-    rows = dict.fromkeys((3, 6, 10), 0)
-    for room, count in seen:
-        rows[room] += count
-    assert rows == {
-        3: len(questions),
-        6: sum(len(tokens) > 3 for tokens in expected),
-        10: sum(len(tokens) > 6 for tokens in expected),
-    }
-    assert 0 < rows[10] < rows[6] < rows[3]
+    monkeypatch.setattr(Forward, "decode", counted)
+    endless = model.generate_tokens(questions, stop_token_ids=None, **options)
+    batches = -(-len(questions) // 4)
+    assert len(passes) == 300 * batches
+    assert {len(tokens) for tokens in endless} == {300}
+    if stops:
+        passes.clear()
+        stop = endless[0][7]
+        found = model.generate_tokens(
+            questions, stop_token_ids=(stop,), **options
+        )
+        assert found[0] == endless[0][: endless[0].index(stop) + 1]
+        assert len(passes) <= sum(max(map(len, found)) for _ in range(batches))
 
 
 def test_pauses_equal_a_question_that_ends_with_them(text_model):

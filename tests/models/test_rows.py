@@ -6,7 +6,7 @@ import tiny
 from keras import ops
 
 from keras_coconut.curriculum import Layout
-from keras_coconut.models import spans
+from keras_coconut.text import batches
 
 QUESTIONS = [
     "start 3, +4, *2, -5",
@@ -128,7 +128,7 @@ def test_generated_tokens_follow_the_logits(text_model):
     x = text_model.preprocessor.generate_preprocess(QUESTIONS[:1], 2)
     response = [text_model.preprocessor.end_of_thought_id]
     for token in tokens:
-        x.update(spans.pack_responses([response], response_length=8))
+        x.update(batches.pack_responses([response], response_length=8))
         logits = tiny.logits(text_model, x)
         assert logits[0, len(response) - 1].argmax() == token
         response.append(token)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 from keras import ops
-from test_thought_tokens import plain
+from tiny_tokenizers import small_gpt2
 
 import keras_coconut
 
@@ -14,7 +14,7 @@ import keras_coconut
 @pytest.fixture
 def plain_preset(tmp_path):
     """A preset as KerasHub saves its own GPT-2: no marker tokens."""
-    tokenizer, backbone = plain(with_prototype=True)
+    tokenizer, backbone = small_gpt2(with_prototype=True)
     preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(
         tokenizer, sequence_length=16
     )
@@ -71,23 +71,18 @@ def test_its_own_preset(tmp_path, markers):
     assert again.preprocessor.sequence_length == 64
 
 
-def test_a_preset_of_another_backbone_is_refused(tmp_path):
-    backbone = keras_hub.models.OPTBackbone(
+def test_an_unknown_family_is_refused_before_its_weights_are_read(tmp_path):
+    backbone = keras_hub.models.BloomBackbone(
         vocabulary_size=8,
         num_layers=1,
         num_heads=2,
         hidden_dim=8,
         intermediate_dim=16,
-        max_sequence_length=32,
     )
-    tokenizer = keras_hub.models.OPTTokenizer(
-        {"<pad>": 0, "</s>": 1, "a": 2, "b": 3, "ab": 4}, ["a b"]
-    )
-    path = str(tmp_path / "opt")
-    backbone.save_to_preset(path)
-    tokenizer.save_to_preset(path)
-    with pytest.raises(ValueError, match=r"GPT2Backbone.*OPTBackbone"):
-        keras_coconut.ContinuousThoughtLM.from_preset(path)
+    backbone.save_to_preset(str(tmp_path))
+    (tmp_path / "model.weights.h5").unlink()
+    with pytest.raises(ValueError, match=r"GPT2Backbone.*BloomBackbone"):
+        keras_coconut.ContinuousThoughtLM.from_preset(str(tmp_path))
 
 
 def test_a_keras_file_continues_training(tmp_path, text_model):
@@ -119,3 +114,27 @@ def test_weights(tmp_path, text_model):
     assert other.generate_tokens(question, **arguments) != expected
     other.load_weights(path)
     assert other.generate_tokens(question, **arguments) == expected
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_weights_in_a_list_of_the_version_before(text_model, lora):
+    """Which lacks the variable that says how the model thinks."""
+    other = tiny.text_model(seed=1)
+    if lora:
+        text_model.backbone.enable_lora(2)
+        other.backbone.enable_lora(2)
+    # What `weights` was before: all layers in turn, nothing of the task's own.
+    before = [ops.convert_to_numpy(w) for w in text_model.backbone.weights]
+    other.num_thoughts, other.thought_kind = 3, "pause"
+    other.set_weights(before)
+    assert (other.num_thoughts, other.thought_kind) == (3, "pause")
+    for mine, theirs in zip(other.backbone.weights, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(mine), theirs)
+    # A list of today says how the model thinks.
+    other.set_weights(text_model.get_weights())
+    assert (other.num_thoughts, other.thought_kind) == (None, "continuous")
+    for wrong in (before[:-1], [*before, before[0], before[0]], before[1:]):
+        with pytest.raises(ValueError, match="set_weights.*length"):
+            other.set_weights(wrong)
+    with pytest.raises(ValueError, match="shape"):
+        other.set_weights(before[::-1])

@@ -2,13 +2,9 @@
 
 import threading
 
-import keras
 import numpy as np
-import pytest
 import tiny
 from keras import ops
-
-from keras_coconut.models import products
 
 THREADS, CALLS = 4, 100
 
@@ -99,30 +95,3 @@ def test_calls():
 
     for worst in in_threads(many, [()] * THREADS):
         assert worst < 1e-5
-
-
-@pytest.mark.parametrize("lora", [False, True])
-def test_a_product_leaves_its_layer_alone(monkeypatch, lora):
-    """Another thread that calls it meanwhile would get another result."""
-    dense = keras.layers.Dense(4, activation="gelu")
-    x = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(3, 5)))
-    x = ops.cast(x, "float32")
-    dense(x)
-    if lora:
-        dense.enable_lora(2)
-        dense.lora_kernel_b.assign(ops.ones((2, 4)))
-    activation, seen = dense.activation, []
-    matmul = ops.matmul
-
-    def watched(*args, **kwargs):
-        seen.append(dense.activation)
-        return matmul(*args, **kwargs)
-
-    monkeypatch.setattr("keras.src.ops.matmul", watched)
-    product = products.product(dense, x)
-    assert seen and all(one is activation for one in seen)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(activation(product)),
-        ops.convert_to_numpy(dense(x)),
-        atol=1e-6,
-    )

@@ -291,3 +291,52 @@ def test_a_scheduler_of_another_dataset(text_model):
     with pytest.raises(ValueError, match="`callbacks` must hold.*another"):
         text_model.fit(one, epochs=5, callbacks=[scheduler], verbose=0)
     assert text_model.num_thoughts is None
+
+
+class Order(keras.callbacks.Callback):
+    """Which thoughts the model had when an epoch began."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(self.model.num_thoughts)
+
+
+@pytest.mark.parametrize("form", [list, tuple, keras.callbacks.CallbackList])
+def test_the_scheduler_comes_first_in_a_list_alone(form):
+    """A `CallbackList` has told its callbacks of the model in its own order."""
+    model = tiny.compiled(tiny.text_model(layers=1))
+    dataset = keras_coconut.CurriculumDataset(
+        tiny.problems(4),
+        model.preprocessor,
+        keras_coconut.Curriculum(1, extra_stage=False),
+        batch_size=4,
+    )
+    order, scheduler = Order(), keras_coconut.CurriculumScheduler(dataset)
+    callbacks = [order, scheduler]
+    if form is keras.callbacks.CallbackList:
+        callbacks = form(callbacks, add_history=True, model=model, epochs=3)
+        expected = [None, 0, 1]
+    else:
+        callbacks, expected = form(callbacks), [0, 1, 1]
+    model.fit(dataset, epochs=3, callbacks=callbacks, verbose=0)
+    assert order.seen == expected
+
+
+def test_a_warning_names_the_line_that_calls_fit(text_model):
+    def make():
+        return keras_coconut.CurriculumDataset(
+            tiny.problems(8), text_model.preprocessor, CURRICULUM, batch_size=8
+        )
+
+    with pytest.warns(UserWarning) as warned:
+        text_model.fit(make(), validation_data=make(), verbose=0)
+    files = {
+        name: one.filename
+        for one in warned
+        for name in ("callbacks", "validation_data")
+        if str(one.message).startswith(f"`{name}`")
+    }
+    assert files == {"callbacks": __file__, "validation_data": __file__}

@@ -14,7 +14,8 @@ from keras_coconut import (
     Problem,
     method_curriculum,
 )
-from keras_coconut.models import spans, varying_batches
+from keras_coconut.models import varying_batches
+from keras_coconut.text import batches
 from keras_coconut.training.length_groups import group_by_length
 
 CURRICULUM = Curriculum(max_stage=3, thoughts_per_step=2, epochs_per_stage=1)
@@ -96,7 +97,7 @@ def test_the_last_batch_is_filled_with_rows_without_loss(make):
         x, y, weights = dataset[index]
         assert {len(value) for value in (*x.values(), y, weights)} == {8}
         # Nothing to stumble over in the rows that only fill up.
-        spans.check_values(x, 300, 64)
+        batches.check_values(x, 300, 64)
     assert np.count_nonzero(dataset[2][2].any(axis=1)) == 5
 
 
@@ -289,8 +290,28 @@ def test_bad_stages(make):
     dataset = make()
     with pytest.raises(ValueError, match="stage.*from 0 to 4"):
         dataset.stage = 5
-    with pytest.raises(IndexError):
-        dataset[99]
+
+
+@pytest.mark.parametrize(
+    "index", ["1", 1.0, None, True, np.True_, slice(1), (0, 1), np.array([1])]
+)
+def test_what_is_no_index(make, index):
+    with pytest.raises(ValueError, match="`index` must be a whole number"):
+        make()[index]
+
+
+@pytest.mark.parametrize("index", [-1, 3, np.int64(99), 10**400])
+def test_an_index_of_no_batch(make, index):
+    """As of a list, so that a loop over the dataset ends."""
+    with pytest.raises(IndexError, match="`index` must be from 0 to 2") as e:
+        make()[index]
+    assert len(str(e.value)) < 500
+
+
+def test_a_loop_over_the_batches(make):
+    dataset = make()
+    assert len(list(dataset)) == 3
+    np.testing.assert_equal(dataset[np.int64(1)], dataset[1])
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,113 @@
+"""What a decoder does around attention: the base of every family's file.
+
+A layer is cut in two where it attends: `Block.project` is what comes before,
+`Block.finish` what comes after. Attention itself stands in `latent/`, since a
+model that thinks attends to several spans. Sublayers are called and never read,
+so LoRA, quantization and dtype policies work by themselves.
+
+B rows, L positions, D hidden, H heads, G groups of keys, S size of a head.
+"""
+
+from keras import ops
+
+
+class Block:
+    """One layer of a backbone.
+
+    Args:
+        backbone: a KerasHub backbone.
+        layer: one of its `transformer_layers`.
+
+    Attributes:
+        attention: the layer's attention, a sublayer.
+        scale: float, the factor of the attention scores.
+        soft_cap: float or `None`, the cap of the attention scores.
+        window: int or `None`. A query sees keys less than this far away.
+        weights_dropout: the layer that drops attention weights, or `None`.
+    """
+
+    soft_cap = None
+    window = None
+    weights_dropout = None
+
+    def __init__(self, backbone, layer):
+        self.backbone = backbone
+        self.layer = layer
+
+    def project(self, x, positions):
+        """Returns what the layer attends with.
+
+        Args:
+            x: float tensor (B, L, D).
+            positions: int tensor (B, L).
+
+        Returns:
+            A tuple of the query (B, L, H, S) and of the key and the value
+            (B, L, G, S).
+        """
+        raise NotImplementedError
+
+    def finish(self, x, attended, training):
+        """Returns the output (B, L, D) of the layer.
+
+        Args:
+            x: float tensor (B, L, D), the input of the layer.
+            attended: float tensor (B, L, H, S), what attention returned.
+            training: bool, whether dropout is on.
+        """
+        raise NotImplementedError
+
+
+class Decoder:
+    """A backbone cut into the parts that a model which thinks calls.
+
+    Args:
+        backbone: a KerasHub backbone of a known family.
+    """
+
+    block_cls: type[Block]
+
+    def __init__(self, backbone):
+        self.backbone = backbone
+        self.blocks = [
+            self.block_cls(backbone, layer)
+            for layer in backbone.transformer_layers
+        ]
+
+    def embed(self, token_ids):
+        """Returns the embeddings (B, L, D) of tokens, without positions."""
+        return self.backbone.token_embedding(token_ids)
+
+    def locate(self, x, positions, training):
+        """Returns what enters the first layer, (B, L, D).
+
+        Args:
+            x: float tensor (B, L, D), embeddings of tokens, or thoughts.
+            positions: int tensor (B, L).
+            training: bool, whether dropout is on.
+        """
+        del positions, training
+        return x
+
+    def norm(self, x):
+        """Returns the hidden states (B, L, D) after the final norm."""
+        return self.backbone.layer_norm(x)
+
+    def logits(self, hidden):
+        """Returns logits (B, L, V)."""
+        return self.backbone.token_embedding(hidden, reverse=True)
+
+
+def rotated(rotary, x, positions):
+    """Returns queries or keys (B, L, H, S) rotated by their positions."""
+    return rotary(x, positions=positions)
+
+
+def feed_forward_gated(x, gate, expand, contract, activation):
+    """Returns `contract(expand(x) * activation(gate(x)))`.
+
+    The activation is computed in float32, as in the published models.
+    """
+    gated = activation(ops.cast(gate(x), "float32"))
+    expanded = expand(x)
+    return contract(expanded * ops.cast(gated, expanded.dtype))

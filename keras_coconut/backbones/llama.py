@@ -1,0 +1,211 @@
+"""Llama and its descendants: RMS norms, rotation, a gated feed-forward.
+
+Llama, Llama 3 (SmolLM2 too), Mistral, Qwen 2.5, Qwen 3, Phi 3 and SmolLM3.
+"""
+
+from keras import ops
+
+from keras_coconut.backbones.decoder import (
+    Block,
+    Decoder,
+    feed_forward_gated,
+    rotated,
+)
+
+
+class LlamaBlock(Block):
+    """A layer of Llama and of Llama 3."""
+
+    def __init__(self, backbone, layer):
+        super().__init__(backbone, layer)
+        self.attention = layer._self_attention_layer
+        self.scale = self.attention._inv_norm_factor
+
+    def norm_heads(self, query, key):
+        return query, key
+
+    def project(self, x, positions):
+        x, attention = self.layer._self_attention_layernorm(x), self.attention
+        query, key = self.norm_heads(
+            attention._query_dense(x), attention._key_dense(x)
+        )
+        rotary = attention.rotary_embedding_layer
+        return (
+            rotated(rotary, query, positions),
+            rotated(rotary, key, positions),
+            attention._value_dense(x),
+        )
+
+    def finish(self, x, attended, training):
+        layer, attention = self.layer, self.attention
+        attended = attention._dropout_layer(attended, training=training)
+        attended = attention._output_dense(attended)
+        x = x + layer._self_attention_dropout(attended, training=training)
+        return x + feed_forward_gated(
+            layer._feedforward_layernorm(x),
+            layer._feedforward_gate_dense,
+            layer._feedforward_intermediate_dense,
+            layer._feedforward_output_dense,
+            layer.activation,
+        )
+
+
+class LlamaDecoder(Decoder):
+    """Llama, and Llama 3 (SmolLM2, Llama 3.2)."""
+
+    block_cls = LlamaBlock
+
+
+class MistralBlock(LlamaBlock):
+    """A layer of Mistral: Llama with a window."""
+
+    def __init__(self, backbone, layer):
+        super().__init__(backbone, layer)
+        self.window = backbone.sliding_window
+
+
+class MistralDecoder(Decoder):
+    """Mistral."""
+
+    block_cls = MistralBlock
+
+
+class QwenBlock(LlamaBlock):
+    """A layer of Qwen 2.5: Llama with a window, if asked for."""
+
+    def __init__(self, backbone, layer):
+        super().__init__(backbone, layer)
+        if backbone.use_sliding_window_attention:
+            self.window = backbone.sliding_window_size
+
+
+class QwenDecoder(Decoder):
+    """Qwen 2.5."""
+
+    block_cls = QwenBlock
+
+
+class Qwen3Block(LlamaBlock):
+    """A layer of Qwen 3: norms on the heads of queries and keys."""
+
+    def __init__(self, backbone, layer):
+        super().__init__(backbone, layer)
+        # As published. KerasHub 0.32 leaves the window out where it uses the
+        # backend's fused attention.
+        self.window = backbone.sliding_window_size
+
+    def norm_heads(self, query, key):
+        attention = self.attention
+        return (
+            attention._query_dense_layer_norm(query),
+            attention._key_dense_layer_norm(key),
+        )
+
+
+class Qwen3Decoder(Decoder):
+    """Qwen 3."""
+
+    block_cls = Qwen3Block
+
+
+class Phi3Block(Block):
+    """A layer of Phi 3."""
+
+    def __init__(self, backbone, layer):
+        super().__init__(backbone, layer)
+        self.attention = layer.attention
+        self.scale = self.attention._inv_norm_factor
+
+    def project(self, x, positions):
+        x, attention = self.layer.pre_attention_layernorm(x), self.attention
+        return (
+            self._rotate(attention.query_dense(x), positions),
+            self._rotate(attention.key_dense(x), positions),
+            attention.value_dense(x),
+        )
+
+    def _rotate(self, x, positions):
+        rotary = self.attention.rotary_embedding_layer
+        if self.attention.rope_scaling_type is None:
+            return rotated(rotary, x, positions)
+        # The scaled kind takes one row of positions, and takes the factors of
+        # long texts if `start_index` and the length of that row say so.
+        shape = ops.shape(x)
+        row = ops.reshape(x, (1, -1, *shape[2:]))
+        cos, sin = rotary._compute_cos_sin_embedding(
+            row,
+            ops.max(positions) + 1 - ops.shape(row)[1],
+            ops.reshape(positions, (-1,)),
+        )
+        return ops.reshape(rotary._apply_rotary_pos_emb(row, cos, sin), shape)
+
+    def finish(self, x, attended, training):
+        layer, attention = self.layer, self.attention
+        attended = attention.dropout_layer(attended, training=training)
+        attended = attention.output_dense(attended)
+        x = x + layer.attention_dropout(attended, training=training)
+        y = feed_forward_gated(
+            layer.post_attention_layernorm(x),
+            layer.feedforward_gate_dense,
+            layer.feedforward_intermediate_dense,
+            layer.feedforward_output_dense,
+            layer.activation,
+        )
+        return x + layer.feedforward_dropout(y, training=training)
+
+
+class Phi3Decoder(Decoder):
+    """Phi 3."""
+
+    block_cls = Phi3Block
+
+
+class SmolLM3Block(Block):
+    """A layer of SmolLM3, which rotates or not."""
+
+    def __init__(self, backbone, layer):
+        super().__init__(backbone, layer)
+        self.attention = layer.self_attn
+        self.scale = self.attention.scaling
+
+    def project(self, x, positions):
+        x, attention = self.layer.input_layernorm(x), self.attention
+        query, key, value = (
+            ops.reshape(y, (*ops.shape(y)[:2], -1, attention.head_dim))
+            for y in (
+                attention.q_proj(x),
+                attention.k_proj(x),
+                attention.v_proj(x),
+            )
+        )
+        # Every fourth layer of the published model does not rotate.
+        if attention.use_rope:
+            query = self._rotate(query, positions)
+            key = self._rotate(key, positions)
+        return query, key, value
+
+    def _rotate(self, x, positions):
+        # The sublayer knows no positions of a row, only where all rows start.
+        rotary = self.attention.rotary_embedding
+        angles = ops.cast(positions, "float32")[..., None] * ops.cast(
+            rotary.inv_freq, "float32"
+        )
+        angles = ops.concatenate([angles, angles], axis=-1)[:, :, None]
+        cos = ops.cast(ops.cos(angles) * rotary.attention_scaling, x.dtype)
+        sin = ops.cast(ops.sin(angles) * rotary.attention_scaling, x.dtype)
+        first, second = ops.split(x, 2, axis=-1)
+        return x * cos + ops.concatenate([-second, first], axis=-1) * sin
+
+    def finish(self, x, attended, training):
+        del training
+        x = x + self.attention.o_proj(attended)
+        return x + self.layer.mlp(self.layer.post_attention_layernorm(x))
+
+
+class SmolLM3Decoder(Decoder):
+    """SmolLM3."""
+
+    block_cls = SmolLM3Block
+
+    def norm(self, x):
+        return self.backbone.norm(x)

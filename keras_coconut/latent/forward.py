@@ -1,0 +1,154 @@
+"""Passes through a decoder: over one span, or over one token in place."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from keras_coconut.backbones import Decoder
+from keras_coconut.latent.attention import Span, attend, heads_first, sight
+from keras_coconut.latent.control import rematerialized
+
+
+class Watched(NamedTuple):
+    """What a layer computed, for analysis.
+
+    `hidden` is (B, L, D), the output of the layer. `attention` is (B, H, L, T),
+    the attention weights over all spans, in order.
+    """
+
+    hidden: Any
+    attention: Any
+
+
+class Forward:
+    """Passes through a decoder's layers.
+
+    Args:
+        decoder: a `backbones.Decoder`.
+        training: bool. Whether dropout is on. Defaults to `False`.
+        rematerialize: bool. Whether a layer keeps only its inputs for the
+            gradient, and is computed again. Defaults to `False`.
+        watched: tuple of ints, the numbers of layers whose `Watched` is wanted.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        training: bool | None = False,
+        rematerialize: bool = False,
+        watched: tuple[int, ...] = (),
+    ):
+        self.decoder = decoder
+        self.training = bool(training)
+        self.rematerialize = rematerialize
+        self.watched = watched
+
+    def read(self, inputs, positions, mask, memory=(), last_only=False):
+        """Passes over one span that attends to itself and to earlier ones.
+
+        Args:
+            inputs: float tensor (B, L, D), embeddings without positions.
+            positions: int tensor (B, L), positions among a row's real tokens.
+            mask: bool tensor (B, L), true where a position is real.
+            memory: the earlier `Span`s, in order.
+            last_only: bool. Whether only the last hidden state is needed; the
+                last layer then finishes no other. Defaults to `False`.
+
+        Returns:
+            A tuple of the hidden states after the final norm, (B, L, D) or
+            (B, 1, D), of the `Span`, and of a dictionary with the `Watched` of
+            each watched layer.
+        """
+        x = self.decoder.locate(inputs, positions, self.training)
+        span = Span((), (), mask, positions)
+        seen = _Sight(positions, [*memory, span])
+        last = len(self.decoder.blocks) - 1
+        watched = {}
+        for number, block in enumerate(self.decoder.blocks):
+            wanted = (
+                slice(-1, None) if last_only and number == last else slice(None)
+            )
+            visible = [each[:, wanted] for each in seen.within(block.window)]
+
+            def run(x, earlier, block=block, visible=visible, wanted=wanted):
+                query, key, value = block.project(x, positions)
+                own = heads_first(key), heads_first(value)
+                attended, weights = attend(
+                    block,
+                    query[:, wanted],
+                    [*earlier, own],
+                    visible,
+                    self.training,
+                    bool(self.watched),
+                )
+                x = block.finish(x[:, wanted], attended, self.training)
+                return x, own, weights
+
+            earlier = [(s.keys[number], s.values[number]) for s in memory]
+            if self.rematerialize:
+                x, own, weights = rematerialized(run, block.layer, x, earlier)
+            else:
+                x, own, weights = run(x, earlier)
+            span = span._replace(
+                keys=(*span.keys, own[0]), values=(*span.values, own[1])
+            )
+            if number in self.watched:
+                watched[number] = Watched(x, weights)
+        return self.decoder.norm(x), span, watched
+
+    def decode(self, inputs, positions, span, index, memory):
+        """Passes over one more position of a span of fixed size.
+
+        Keys and values are written in place, which keeps every shape constant
+        and needs no gradient.
+
+        Args:
+            inputs: float tensor (B, 1, D).
+            positions: int tensor (B, 1).
+            span: the `Span` of fixed size; its mask is true where a position
+                has been written.
+            index: int scalar, the slot of the span to write.
+            memory: the earlier `Span`s, in order.
+
+        Returns:
+            A tuple of the hidden state (B, 1, D) and of the `Span`.
+        """
+        x = self.decoder.locate(inputs, positions, False)
+        mask = ops.ones_like(positions, dtype="bool")
+        mask = ops.slice_update(span.mask, [0, index], mask)
+        at = ops.slice_update(span.positions, [0, index], positions)
+        seen = _Sight(positions, [*memory, Span((), (), mask, at)])
+        keys, values = [], []
+        for number, block in enumerate(self.decoder.blocks):
+            query, *own = block.project(x, positions)
+            for written, buffers, new in zip(
+                (keys, values), (span.keys, span.values), own, strict=True
+            ):
+                written.append(
+                    ops.slice_update(
+                        buffers[number], [0, 0, index, 0], heads_first(new)
+                    )
+                )
+            earlier = [(s.keys[number], s.values[number]) for s in memory]
+            attended, _ = attend(
+                block,
+                query,
+                [*earlier, (keys[-1], values[-1])],
+                seen.within(block.window),
+            )
+            x = block.finish(x, attended, False)
+        return self.decoder.norm(x), Span(tuple(keys), tuple(values), mask, at)
+
+
+class _Sight:
+    """What a pass sees, computed once for each window that layers have."""
+
+    def __init__(self, positions, spans):
+        self.positions = positions
+        self.spans = spans
+        self.known = {}
+
+    def within(self, window):
+        if window not in self.known:
+            self.known[window] = sight(self.positions, self.spans, window)
+        return self.known[window]

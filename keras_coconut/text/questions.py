@@ -1,0 +1,128 @@
+"""Questions as strings: who thinks how often, and who shares a batch."""
+
+import numpy as np
+
+from keras_coconut.checks import check_instance, shown
+from keras_coconut.text import arrays, batches
+from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
+
+# A program is compiled for each question length: few lengths, few programs.
+_LENGTH_STEP = 32
+
+
+def read_questions(model, questions, num_thoughts):
+    """Returns a list of strings and how often each of them is thought on."""
+    if model.preprocessor is None:
+        raise ValueError(
+            "`questions` must be a dictionary of token ids for a model without "
+            f"a preprocessor. Received: {type(questions).__name__}"
+        )
+    check_instance(
+        "preprocessor",
+        model.preprocessor,
+        ContinuousThoughtPreprocessor,
+        "a `keras_coconut.ContinuousThoughtPreprocessor`",
+    )
+    texts = arrays.check_questions("questions", questions)
+    if num_thoughts is None:
+        num_thoughts = model.num_thoughts
+    if num_thoughts is None:
+        raise ValueError(
+            "`num_thoughts` must be given: this model has not been told how "
+            "often to think, as a `CurriculumScheduler` does. Received: "
+            "num_thoughts=None"
+        )
+    # Before there is a slot, or a pause, for each of too many.
+    most = model.preprocessor.sequence_length
+    return texts, arrays.per_row_counts(
+        "num_thoughts", num_thoughts, len(texts), most
+    )
+
+
+def check_not_told(num_thoughts) -> None:
+    """Raises a `ValueError` for a count beside a dictionary, which has one."""
+    if num_thoughts is not None:
+        raise ValueError(
+            "`num_thoughts` must be left out for a dictionary, whose "
+            "`thought_mask` says it. "
+            f"Received: num_thoughts={shown(num_thoughts)}"
+        )
+
+
+def tokenize(model, questions, num_thoughts):
+    """Returns the texts, their token ids, and how often each is thought on.
+
+    Where the model's thoughts are pauses, they are among the tokens.
+    """
+    texts, counts = read_questions(model, questions, num_thoughts)
+    ids, counts = model.preprocessor.fill_slots(
+        model.preprocessor.tokenize_questions(texts),
+        counts,
+        [model.thought_kind] * len(texts),
+    )
+    return texts, ids, counts
+
+
+def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
+    """Groups tokenized questions of like length into batches of few shapes.
+
+    Args:
+        questions: list of token id lists.
+        num_thoughts: list of ints, one for each question.
+        batch_size: int.
+        thoughts: float array (questions, K, D), given thoughts. Optional.
+
+    Returns:
+        A list of `(rows, x)`: the indices of the questions and their packed
+        keys. A last, smaller batch is filled up with copies of its last row;
+        `rows` tells how many count.
+    """
+    order = sorted(range(len(questions)), key=lambda row: len(questions[row]))
+    planned = []
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        # Few sizes, few programs.
+        size = min(batch_size, 2 ** (len(order) - 1).bit_length())
+        filled = rows + rows[-1:] * (size - len(rows))
+        longest = max(len(questions[row]) for row in rows)
+        x = batches.pack_questions(
+            [questions[row] for row in filled],
+            [num_thoughts[row] for row in filled],
+            question_length=-(-longest // _LENGTH_STEP) * _LENGTH_STEP,
+        )
+        slots = x["thought_mask"].shape[1]
+        if thoughts is not None and slots:
+            x["thoughts"] = thoughts[filled, :slots]
+        planned.append((rows, x))
+    return planned
+
+
+def check_thoughts(model, thoughts, num_thoughts) -> np.ndarray:
+    """Returns given thoughts as an array, else raises a `ValueError`.
+
+    Args:
+        model: a `ContinuousThoughtLM`.
+        thoughts: array-like of finite numbers, (rows, K, D).
+        num_thoughts: list of ints, how many of them each row takes.
+    """
+    if model.thought_kind != "continuous":
+        raise ValueError(
+            "`thoughts` must be left out for a model whose thoughts are "
+            "pauses, which nothing can replace. Received: thought_kind="
+            f"{model.thought_kind!r}"
+        )
+    thoughts = arrays.finite_numbers("thoughts", thoughts)
+    rows, most = len(num_thoughts), max(num_thoughts)
+    hidden_dim = model.backbone.hidden_dim
+    if (
+        thoughts.ndim != 3
+        or thoughts.shape[0] != rows
+        or thoughts.shape[1] < most
+        or thoughts.shape[2] != hidden_dim
+    ):
+        raise ValueError(
+            "`thoughts` must hold a vector for each thought of each question, "
+            f"({rows}, at least {most}, {hidden_dim}). Received: "
+            f"shape={thoughts.shape}"
+        )
+    return thoughts

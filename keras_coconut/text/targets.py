@@ -1,0 +1,93 @@
+"""Labels and loss weights of a batch, its own and given ones."""
+
+import numpy as np
+from keras import ops
+
+from keras_coconut.checks import shown
+from keras_coconut.text.arrays import shape_of, to_array
+
+# The label where no loss is taken, as in the published code.
+_NO_LABEL = -100
+
+
+def targets(x):
+    """Returns the labels (B, R) and loss weights (B, R) of a batch.
+
+    Position `r` predicts `response_ids[:, r + 1]`; the last position predicts
+    nothing and weighs nothing.
+    """
+    backend = np if isinstance(x["response_ids"], np.ndarray) else ops
+    labels = backend.roll(x["response_ids"], -1, axis=1)
+    weights = backend.roll(x["response_mask"], -1, axis=1)
+    last = backend.arange(weights.shape[1]) < weights.shape[1] - 1
+    if backend is np:
+        return labels, (weights * last).astype("float32")
+    weights = ops.cast(weights, "float32")
+    return labels, weights * ops.cast(last, "float32")
+
+
+def complete_targets(x, y, sample_weight):
+    """Returns labels (B, R) and loss weights (B, R), given or of the batch.
+
+    Args:
+        x: the batch.
+        y: int tensor (B, R), -100 where no loss is taken; or `None`.
+        sample_weight: float tensor (B, R); or (B,) or (B, 1), a factor for
+            each row of the batch's own weights; or `None`.
+    """
+    labels, weights = targets(x)
+    if sample_weight is not None:
+        rank = len(sample_weight.shape)
+        if rank == 1:
+            sample_weight = ops.expand_dims(sample_weight, 1)
+        sample_weight = ops.cast(sample_weight, "float32")
+        by_row = rank == 1 or sample_weight.shape[1] == 1
+        weights = weights * sample_weight if by_row else sample_weight
+    if y is not None:
+        known = ops.not_equal(y, _NO_LABEL)
+        labels = ops.where(known, y, 0)
+        weights = weights * ops.cast(known, "float32")
+    return labels, weights
+
+
+def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
+    """Raises a `ValueError` for labels or weights that do not fit a batch."""
+    if y is None and sample_weight is None:
+        return
+    shape = shape_of("response_ids", x["response_ids"])
+    if y is not None:
+        y = to_array("y", y)
+        if y.shape != shape:
+            raise ValueError(
+                f"`y` must hold a label for each position, {shape}. Received: "
+                f"shape={y.shape}"
+            )
+        if not np.issubdtype(y.dtype, np.integer):
+            raise ValueError(
+                f"`y` must hold whole numbers. Received: dtype={y.dtype}"
+            )
+        wrong = y[(y != _NO_LABEL) & ((y < 0) | (y >= vocabulary_size))]
+        if wrong.size:
+            raise ValueError(
+                "`y` must lie within the vocabulary, 0 to "
+                f"{vocabulary_size - 1}, or be {_NO_LABEL} where no loss is "
+                f"taken. Received: {wrong[0]}"
+            )
+    if sample_weight is not None:
+        weights = to_array("sample_weight", sample_weight)
+        if weights.shape not in (shape, shape[:1], (shape[0], 1)):
+            raise ValueError(
+                "`sample_weight` must hold a number for each row, "
+                f"{shape[:1]}, or for each position, {shape}. Received: "
+                f"shape={weights.shape}"
+            )
+        finite = np.zeros(weights.shape, "bool")
+        # Also bfloat16, which is no type of NumPy's own.
+        if weights.dtype.kind in "biufV":
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(weights.astype("float32"))
+        if not finite.all():
+            raise ValueError(
+                "`sample_weight` must hold finite numbers. Received: "
+                f"{shown(weights[~finite][0])}"
+            )

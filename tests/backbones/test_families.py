@@ -1,0 +1,232 @@
+"""Each family against KerasHub's own layers: values, gradients, windows."""
+
+import families
+import numpy as np
+import pytest
+import slow
+from keras import ops
+
+import keras_coconut
+from keras_coconut import backbones
+from keras_coconut.latent.forward import Forward
+
+LENGTH = 24
+# Rows of several lengths: the question is padded on the left, the response on
+# the right, and idle slots stand between the thoughts and it.
+QUESTIONS, THOUGHTS, RESPONSES = (9, 5, 7), (3, 1, 0), (4, 6, 2)
+
+
+@pytest.fixture(params=list(families.FAMILIES))
+def backbone(request):
+    with slow.unfused_attention():
+        yield families.make(request.param)
+
+
+def tokens(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 50, shape).astype("int32")
+
+
+def rows():
+    return [
+        (tokens(q, seed).tolist(), k, tokens(r, 10 + seed).tolist())
+        for seed, (q, k, r) in enumerate(zip(QUESTIONS, THOUGHTS, RESPONSES))
+    ]
+
+
+def batch():
+    from keras_coconut.text import batches
+
+    questions, counts, responses = zip(*rows())
+    x = batches.pack_questions(questions, counts, 11, slots=4)
+    return {**x, **batches.pack_responses(responses, 7)}
+
+
+def read_in_spans(decoder, ids, mask, ends=(9, 10, LENGTH)):
+    """Returns the hidden states of rows that are read span by span."""
+    positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
+    forward, memory, found, start = Forward(decoder), [], [], 0
+    for end in ends:
+        at = slice(start, end)
+        hidden, span, _ = forward.read(
+            decoder.embed(ops.convert_to_tensor(ids[:, at])),
+            ops.convert_to_tensor(positions[:, at]),
+            ops.convert_to_tensor(mask[:, at]),
+            memory,
+        )
+        memory.append(span)
+        found.append(ops.convert_to_numpy(hidden))
+        start = end
+    return np.concatenate(found, axis=1)
+
+
+def own_pass(backbone, ids, mask):
+    inputs = {"token_ids": ids, "padding_mask": mask.astype("int32")}
+    return ops.convert_to_numpy(backbone(inputs))
+
+
+def test_three_spans_are_kerashubs_pass(backbone):
+    ids = tokens((3, LENGTH))
+    mask = np.arange(LENGTH) < np.array([[LENGTH], [17], [9]])
+    expected = own_pass(backbone, ids, mask)
+    found = read_in_spans(backbones.describe(backbone), ids, mask)
+    np.testing.assert_allclose(found[mask], expected[mask], atol=1e-5)
+
+
+def test_padding_on_the_left_changes_nothing(backbone):
+    ids, pad = tokens((2, LENGTH)), 4
+    mask = np.ones((2, LENGTH), "bool")
+    expected = own_pass(backbone, ids, mask)
+    padded = np.concatenate([tokens((2, pad), 5), ids], axis=1)
+    mask = np.concatenate([np.zeros((2, pad), "bool"), mask], axis=1)
+    found = read_in_spans(
+        backbones.describe(backbone), padded, mask, (15, LENGTH + pad)
+    )
+    np.testing.assert_allclose(found[:, pad:], expected, atol=1e-5)
+
+
+def test_thoughts_logits_and_gradients_are_the_slow_ones(backbone):
+    model = keras_coconut.ContinuousThoughtLM(backbone)
+    x = batch()
+    weights = np.random.default_rng(3).normal(size=(3, 7, 50)) / 50
+    weights = (weights * x["response_mask"][..., None]).astype("float32")
+    tensors = {key: ops.convert_to_tensor(value) for key, value in x.items()}
+    variables = backbone.trainable_variables
+
+    def loss():
+        return ops.sum(model(tensors) * weights)
+
+    def slow_loss():
+        logits, _ = slow.logits(backbone, rows(), LENGTH)
+        return ops.sum(logits * placed)
+
+    # Where the slow version has the positions of each response.
+    placed = np.zeros((3, LENGTH, 50), "float32")
+    for row, (question, count, response) in enumerate(rows()):
+        start = len(question) + count
+        placed[row, start : start + len(response)] = weights[
+            row, : len(response)
+        ]
+    placed, weights = map(ops.convert_to_tensor, (placed, weights))
+    found, expected = (
+        slow.gradients(function, variables) for function in (loss, slow_loss)
+    )
+    assert found[0] == pytest.approx(expected[0], rel=1e-4, abs=1e-5)
+    for variable, one, other in zip(variables, found[1], expected[1]):
+        size = np.abs(other).max()
+        np.testing.assert_allclose(
+            one, other, atol=1e-4 * size + 1e-6, err_msg=variable.path
+        )
+    thoughts = ops.convert_to_numpy(model.think({k: x[k] for k in x}))
+    _, inputs = slow.logits(backbone, rows(), LENGTH)
+    inputs = ops.convert_to_numpy(inputs)
+    for row, (question, count, _) in enumerate(rows()):
+        own = inputs[row, len(question) : len(question) + count]
+        np.testing.assert_allclose(thoughts[row, :count], own, atol=1e-5)
+        assert not thoughts[row, count:].any()
+
+
+def test_generated_tokens_are_the_slow_ones(backbone):
+    model = keras_coconut.ContinuousThoughtLM(backbone)
+    x, longest = batch(), 6
+    x["response_ids"] = x["response_ids"][:, :1]
+    del x["response_mask"]
+    found = model.generate(x, max_length=longest, stop_token_ids=None)
+    written = [(q, count, response[:1]) for q, count, response in rows()]
+    for _ in range(longest):
+        logits, _ = slow.logits(backbone, written, LENGTH)
+        logits = ops.convert_to_numpy(logits)
+        for row, (question, count, response) in enumerate(written):
+            last = len(question) + count + len(response) - 1
+            response.append(int(logits[row, last].argmax()))
+    assert found["response_ids"].tolist() == [r for _, _, r in written]
+
+
+# What each family would lose: an attribute of its blocks, and another value.
+LEFT_OUT = {
+    "mistral": ("window", None),
+    "qwen": ("window", None),
+    "qwen3": ("window", None),
+    "gemma2": ("soft_cap", None),
+    "gemma3": ("window", None),
+    "gpt2": ("scale", 1.0),
+}
+
+
+@pytest.mark.parametrize("family", list(LEFT_OUT))
+def test_what_is_left_out_shows(family):
+    """Else the tests above could pass without it."""
+    backbone = families.make(family)
+    name, value = LEFT_OUT[family]
+    ids, mask = tokens((2, LENGTH)), np.ones((2, LENGTH), "bool")
+    decoder = backbones.describe(backbone)
+    expected = read_in_spans(decoder, ids, mask)
+    for block in decoder.blocks:
+        setattr(block, name, value)
+    assert np.abs(read_in_spans(decoder, ids, mask) - expected).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    "family, method, other",
+    [
+        ("qwen3", "norm_heads", lambda query, key: (query, key)),
+        ("llama", "_rotary", None),
+        ("smollm3", "_rotate", lambda x, positions: x),
+        ("phi3_su", "_rotate", lambda x, positions: x),
+    ],
+)
+def test_a_step_left_out_shows(family, method, other):
+    backbone = families.make(family)
+    ids, mask = tokens((2, LENGTH)), np.ones((2, LENGTH), "bool")
+    decoder = backbones.describe(backbone)
+    expected = read_in_spans(decoder, ids, mask)
+    for block in decoder.blocks:
+        if method == "_rotary":
+            block.project = _without_rotation(block)
+        else:
+            setattr(block, method, other)
+    assert np.abs(read_in_spans(decoder, ids, mask) - expected).max() > 1e-2
+
+
+def _without_rotation(block):
+    project = block.project
+    return lambda x, positions: project(x, positions * 0)
+
+
+def test_smollm3_does_not_rotate_in_every_layer():
+    backbone = families.make("smollm3")
+    ids, mask = tokens((2, LENGTH)), np.ones((2, LENGTH), "bool")
+    decoder = backbones.describe(backbone)
+    expected = read_in_spans(decoder, ids, mask)
+    backbone.transformer_layers[3].self_attn.use_rope = True
+    assert np.abs(read_in_spans(decoder, ids, mask) - expected).max() > 1e-2
+
+
+def test_phi3_takes_the_factors_of_long_texts_where_kerashub_does():
+    backbone = families.make("phi3_su")
+    # Its short factors serve 32 positions.
+    ids, mask = tokens((2, 40)), np.ones((2, 40), "bool")
+    expected = own_pass(backbone, ids, mask)
+    decoder = backbones.describe(backbone)
+    found = read_in_spans(decoder, ids, mask, (40,))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_an_unknown_family_is_refused():
+    import keras_hub
+
+    backbone = keras_hub.models.BloomBackbone(
+        vocabulary_size=9,
+        num_layers=1,
+        num_heads=1,
+        hidden_dim=8,
+        intermediate_dim=8,
+    )
+    with pytest.raises(ValueError, match="known family: GPT2Backbone, OPT"):
+        keras_coconut.ContinuousThoughtLM(backbone)
+
+
+def test_a_gemma_that_sees_or_looks_ahead_is_refused():
+    backbone = families.make("gemma3")
+    backbone.use_bidirectional_attention = True
+    with pytest.raises(ValueError, match="left to right"):
+        backbones.describe(backbone)
