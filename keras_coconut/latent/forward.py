@@ -20,6 +20,25 @@ class Watched(NamedTuple):
     attention: Any
 
 
+class Padded:
+    """A span as layers see it: here as it comes, with its padding.
+
+    Args:
+        mask: bool tensor (B, L), true where a position is real.
+    """
+
+    def __init__(self, mask):
+        del mask
+
+    def pack(self, x):
+        """Returns what layers read of a tensor (B, L, ...)."""
+        return x
+
+    def spread(self, x):
+        """Returns (B, L, ...) from what layers computed."""
+        return x
+
+
 class Forward:
     """Passes through a decoder's layers.
 
@@ -29,6 +48,8 @@ class Forward:
         rematerialize: bool. Whether a layer keeps only its inputs for the
             gradient, and is computed again. Defaults to `False`.
         watched: tuple of ints, the numbers of layers whose `Watched` is wanted.
+        layout: function of a mask that returns how layers see a span. Defaults
+            to `Padded`.
     """
 
     def __init__(
@@ -37,11 +58,13 @@ class Forward:
         training: bool | None = False,
         rematerialize: bool = False,
         watched: tuple[int, ...] = (),
+        layout=None,
     ):
         self.decoder = decoder
         self.training = bool(training)
         self.rematerialize = rematerialize
         self.watched = watched
+        self.layout = layout or Padded
 
     def read(self, inputs, positions, mask, memory=(), last_only=False):
         """Passes over one span that attends to itself and to earlier ones.
@@ -62,27 +85,31 @@ class Forward:
         x = self.decoder.locate(inputs, positions, self.training)
         span = Span((), (), mask, positions)
         seen = _Sight(positions, [*memory, span])
-        last = len(self.decoder.blocks) - 1
+        layout = self.layout(mask)
+        x, at = layout.pack(x), layout.pack(positions)
+        last = self.decoder.blocks[-1] if last_only else None
         watched = {}
         for number, block in enumerate(self.decoder.blocks):
-            wanted = (
-                slice(-1, None) if last_only and number == last else slice(None)
-            )
-            visible = [each[:, wanted] for each in seen.within(block.window)]
+            visible = seen.within(block.window)
+            if block is last:
+                visible = [each[:, -1:] for each in visible]
 
-            def run(x, earlier, block=block, visible=visible, wanted=wanted):
-                query, key, value = block.project(x, positions)
+            def run(x, earlier, block=block, visible=visible):
+                query, key, value = map(layout.spread, block.project(x, at))
                 own = heads_first(key), heads_first(value)
+                if block is last:
+                    x, query = layout.spread(x)[:, -1:], query[:, -1:]
                 attended, weights = attend(
                     block,
-                    query[:, wanted],
+                    query,
                     [*earlier, own],
                     visible,
                     self.training,
                     bool(self.watched),
                 )
-                x = block.finish(x[:, wanted], attended, self.training)
-                return x, own, weights
+                if block is not last:
+                    attended = layout.pack(attended)
+                return block.finish(x, attended, self.training), own, weights
 
             earlier = [(s.keys[number], s.values[number]) for s in memory]
             if self.rematerialize:
@@ -93,8 +120,9 @@ class Forward:
                 keys=(*span.keys, own[0]), values=(*span.values, own[1])
             )
             if number in self.watched:
-                watched[number] = Watched(x, weights)
-        return self.decoder.norm(x), span, watched
+                watched[number] = Watched(layout.spread(x), weights)
+        hidden = self.decoder.norm(x)
+        return hidden if last else layout.spread(hidden), span, watched
 
     def decode(self, inputs, positions, span, index, memory):
         """Passes over one more position of a span of fixed size.

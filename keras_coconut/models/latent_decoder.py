@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_coconut import backbones
+from keras_coconut import backbones, engines
 from keras_coconut.latent import coconut, jacobi, rollout
 from keras_coconut.latent.forward import Forward
 from keras_coconut.models import presets
@@ -50,6 +50,7 @@ class LatentDecoder(keras.layers.Layer):
             training,
             self.rematerialize and bool(training),
             watched,
+            engines.layout,
         )
 
     def call(self, inputs, training=None, watched=()):

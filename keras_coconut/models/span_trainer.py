@@ -8,9 +8,9 @@ import keras_hub
 import numpy as np
 from keras import ops
 
+from keras_coconut import engines
 from keras_coconut.backbones import max_sequence_length
 from keras_coconut.checks import check_count, shown
-from keras_coconut.engines import blockwise_adam
 from keras_coconut.models import compilation, varying_batches
 from keras_coconut.text import arrays, batches, targets
 
@@ -189,7 +189,7 @@ class SpanTrainer(keras_hub.models.CausalLM):
         # before it they are not in the way of what that keeps.
         self.zero_grad()
         optimizer = self.optimizer
-        self.optimizer = blockwise_adam.in_blocks(optimizer)
+        self.optimizer = engines.optimizer(optimizer)
         try:
             return super().train_step(*args)
         finally:

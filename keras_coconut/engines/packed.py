@@ -1,0 +1,26 @@
+"""Layers on PyTorch without padding.
+
+A layer computes each position by itself, but for its attention. So the real
+positions of all rows can stand behind one another, as one row, and padding
+takes no time. Shapes then follow from the values of the mask: nothing for a
+compiler, and on an accelerator a wait for the device.
+"""
+
+import torch
+
+
+class Packed:
+    """The real positions of a span in one row; see `latent.forward.Padded`."""
+
+    def __init__(self, mask):
+        self.shape = mask.shape
+        self.index = mask.flatten().nonzero().squeeze(1)
+
+    def pack(self, x):
+        return x.flatten(0, 1).index_select(0, self.index)[None]
+
+    def spread(self, x):
+        rows, length = self.shape
+        spread = x.new_zeros((rows * length, *x.shape[2:]))
+        spread = spread.index_copy(0, self.index, x[0])
+        return spread.unflatten(0, (rows, length))
