@@ -6,7 +6,7 @@
         --official ~/coconut --official_python ~/coconut/.venv/bin/python
 
 Each measurement runs in a process of its own with its `KERAS_BACKEND`, one at a
-time. Beside each figure stands the floor: the same backbone reading as many
+time. Beside each figure stands the baseline: the same backbone reading as many
 tokens once, teacher-forced, with logits on the response only.
 
 A measurement that fails stands in the table as failed. The others go on, and
@@ -67,6 +67,7 @@ def measure(backend, mode, what, shape):
         "mode": mode,
         "rounds": FLAGS.rounds,
         "steps": FLAGS.steps,
+        "engines": FLAGS.engines,
     }
     if what == "generate":
         spec["tokens"] = FLAGS.tokens
@@ -74,7 +75,7 @@ def measure(backend, mode, what, shape):
         return run_worker(backend, spec)
     # Peaks of two processes, each of which did nothing else.
     result = {}
-    for which in ("floor", "coconut"):
+    for which in ("baseline", "coconut"):
         spec["rematerialize"] = FLAGS.rematerialize
         found = run_worker(backend, {**spec, "which": which})
         if "error" in found:
@@ -114,7 +115,7 @@ def main(argv):
                     "what": what,
                     "backend": backend,
                     "mode": mode,
-                    "of_floor": found,
+                    "of_baseline": found,
                     **result,
                 }
             )

@@ -39,6 +39,9 @@ flags.DEFINE_list(
 flags.DEFINE_list("measures", ["train"], f"Some of {', '.join(MEASURES)}.")
 flags.DEFINE_bool("rematerialize", False, "For the measure of memory.")
 flags.DEFINE_bool(
+    "engines", True, "Whether keras_coconut.engines serves, for both models."
+)
+flags.DEFINE_bool(
     "keep_memory",
     False,
     "Tell glibc to keep memory that is freed, in all processes alike. On some "
@@ -53,7 +56,7 @@ flags.DEFINE_integer("tokens", 16, "Tokens to generate.", lower_bound=1)
 flags.DEFINE_string("official", None, "A checkout of facebookresearch/coconut.")
 flags.DEFINE_string("official_python", sys.executable, "Its interpreter.")
 flags.DEFINE_string("json", None, "File for the results.")
-flags.DEFINE_string("plot", None, "PNG file for the ratios to the floor.")
+flags.DEFINE_string("plot", None, "PNG file for the ratios to the baseline.")
 flags.DEFINE_bool("overwrite", False, "Replace the files of --json and --plot.")
 
 expect_some_of("backends", tuple(MODES))

@@ -49,14 +49,14 @@ def batches_without_tuner(data, batch_size):
 
 
 def train(shape, mode, rounds, steps):
-    """Seconds a training step, the model and its floor in turns."""
-    ours, floor = models.make_batches(shape, steps)
+    """Seconds a training step, the model and its baseline in turns."""
+    ours, baseline = models.make_batches(shape, steps)
     runs = {
         "coconut": fit_function(
             models.make_coconut(shape, mode), ours, shape.batch
         ),
-        "floor": fit_function(
-            models.make_floor(shape, mode), floor, shape.batch
+        "baseline": fit_function(
+            models.make_baseline(shape, mode), baseline, shape.batch
         ),
     }
     result = {f"{name}_first": seconds_of(run) for name, run in runs.items()}
@@ -68,7 +68,7 @@ def train(shape, mode, rounds, steps):
 
 
 def compile_stages(shape, mode, rounds, steps):
-    """Seconds to trace and compile, stage by stage, and the floor's.
+    """Seconds to trace and compile, stage by stage, and the baseline's.
 
     What the first step of a stage takes longer than its second. Slots and
     lengths are the same in all stages, as a `CurriculumDataset` makes them on
@@ -82,8 +82,8 @@ def compile_stages(shape, mode, rounds, steps):
         run = fit_function(model, data, shape.batch)
         first.append(seconds_of(run) - seconds_of(run))
     _, data = models.make_batches(shape, 1)
-    run = fit_function(models.make_floor(shape, mode), data, shape.batch)
-    return {"stages": first, "floor": seconds_of(run) - seconds_of(run)}
+    run = fit_function(models.make_baseline(shape, mode), data, shape.batch)
+    return {"stages": first, "baseline": seconds_of(run) - seconds_of(run)}
 
 
 def growth(shape, mode, rounds, steps):
@@ -110,11 +110,11 @@ def growth(shape, mode, rounds, steps):
 def memory(shape, mode, rounds, steps, which, rematerialize=False):
     """Peak memory in bytes of a process that trains three steps."""
     del rounds, steps
-    ours, floor = models.make_batches(shape, 3)
+    ours, baseline = models.make_batches(shape, 3)
     if which == "coconut":
         model, data = models.make_coconut(shape, mode, rematerialize), ours
     else:
-        model, data = models.make_floor(shape, mode), floor
+        model, data = models.make_baseline(shape, mode), baseline
     fit_function(model, data, shape.batch)()
     # Kilobytes on Linux.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

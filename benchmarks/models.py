@@ -1,4 +1,4 @@
-"""The model under test, its floor, and the batches both read."""
+"""The model under test, its baseline, and the batches both read."""
 
 import keras
 import keras_hub
@@ -6,6 +6,7 @@ import numpy as np
 
 import keras_coconut
 from benchmarks.shapes import LONGEST
+from keras_coconut import engines
 
 
 def make_backbone(shape):
@@ -23,22 +24,32 @@ def make_backbone(shape):
 
 def make_coconut(shape, mode, rematerialize=False):
     model = keras_coconut.ContinuousThoughtLM(
-        make_backbone(shape), rematerialize=rematerialize
+        make_backbone(shape),
+        rematerialize=rematerialize,
+        num_iterations=shape.iterations or None,
     )
     return _compiled(model, mode)
 
 
-def make_floor(shape, mode):
+class Baseline(keras.Model):
+    """A model with the optimizer that a `ContinuousThoughtLM` trains with."""
+
+    def train_step(self, *args):
+        with engines.fast_updates(self):
+            return super().train_step(*args)
+
+
+def make_baseline(shape, mode):
     """The same backbone, once over as many tokens, logits on the response.
 
     KerasHub's own forward pass, teacher-forced: no thought waits for another.
-    No chain of thoughts can be computed with fewer positions.
+    Optimizer, products and precision are those of the model beside it.
     """
     backbone = make_backbone(shape)
     inputs = backbone.input
     hidden = backbone(inputs)[:, -shape.response :]
     logits = backbone.token_embedding(hidden, reverse=True)
-    return _compiled(keras.Model(inputs, logits), mode)
+    return _compiled(Baseline(inputs, logits), mode)
 
 
 def _compiled(model, mode):
@@ -55,7 +66,7 @@ def _compiled(model, mode):
 
 
 def make_batches(shape, batches, seed=0, used=None):
-    """Random tokens: `(x, y, sample_weight)` for the model and its floor.
+    """Random tokens: `(x, y, sample_weight)` for the model and its baseline.
 
     `used` is how many of the thought slots a row thinks in; all if `None`.
     """
@@ -82,10 +93,10 @@ def make_batches(shape, batches, seed=0, used=None):
     weights = np.ones_like(y, "float32")
     weights[:, -1] = 0
     masks = ("question_mask", "thought_mask", "response_mask")
-    floor = {
+    baseline = {
         "token_ids": np.concatenate(
             [x["question_ids"], ids(shape.thoughts), x["response_ids"]], axis=1
         ),
         "padding_mask": np.concatenate([x[key] for key in masks], axis=1),
     }
-    return (x, y, weights), (floor, y, weights)
+    return (x, y, weights), (baseline, y, weights)

@@ -1,4 +1,4 @@
-"""Draws the ratios to the floor that files of results hold, side by side.
+"""Draws the ratios to the baseline that files of results hold, side by side.
 
     python -m benchmarks.plot OUT.png RESULTS.json ...
 
@@ -17,11 +17,11 @@ FLAGS = flags.FLAGS
 
 
 def bars(results, name=""):
-    """Returns `(label, ratio)` of each result that has a ratio to the floor."""
+    """Returns `(label, ratio)` of results with a ratio to the baseline."""
     return [
-        (f"{name or r['what']}, {r['backend']} {r['mode']}", r["of_floor"])
+        (f"{name or r['what']}, {r['backend']} {r['mode']}", r["of_baseline"])
         for r in results
-        if r.get("of_floor")
+        if r.get("of_baseline")
     ]
 
 
@@ -40,7 +40,7 @@ def draw(found, path):
     axes.bar_label(drawn, fmt="%.2f", label_type="center", color="white")
     axes.axvline(1, color="0.3", linestyle="--")
     axes.invert_yaxis()
-    axes.set_xlabel("times the floor: one pass over as many tokens")
+    axes.set_xlabel("times the baseline: one pass over as many tokens")
     figure.savefig(path, dpi=130)
 
 
@@ -72,7 +72,7 @@ def main(argv):
         found += bars(read_results(file), file.stem.replace("_", " "))
     if not found:
         raise app.UsageError(
-            "expected results with a ratio to the floor. Received none in "
+            "expected results with a ratio to the baseline. Received none in "
             f"{' '.join(files)}"
         )
     draw(found, out)

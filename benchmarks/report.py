@@ -14,21 +14,21 @@ def ratio(values, others):
 
 
 def describe(what, result):
-    """One line for people, and the ratio to the floor if there is one."""
+    """One line for people, and the ratio to the baseline if there is one."""
     if "error" in result:
         return f"failed: {result['error']}", None
     if what == "train":
-        found = ratio(result["coconut"], result["floor"])
+        found = ratio(result["coconut"], result["baseline"])
         return (
-            f"{middle(result['coconut'])} a step, floor "
-            f"{middle(result['floor'])}: {found:.2f} of the floor"
+            f"{middle(result['coconut'])} a step, baseline "
+            f"{middle(result['baseline'])}: {found:.2f} of the baseline"
         ), found
     if what == "compile":
-        found = sum(result["stages"]) / result["floor"]
+        found = sum(result["stages"]) / result["baseline"]
         stages = " + ".join(f"{seconds:.1f}" for seconds in result["stages"])
         return (
-            f"{stages} = {sum(result['stages']):.1f} s, floor "
-            f"{result['floor']:.1f} s: {found:.2f} of the floor"
+            f"{stages} = {sum(result['stages']):.1f} s, baseline "
+            f"{result['baseline']:.1f} s: {found:.2f} of the baseline"
         ), found
     if what == "growth":
         medians = {
@@ -40,10 +40,10 @@ def describe(what, result):
         steps = ", ".join(f"{k}: {v:.3g} s" for k, v in medians.items())
         return f"{steps}: {100 * found:.2f}% of the first a thought", None
     if what == "memory":
-        found = result["coconut"] / result["floor"]
+        found = result["coconut"] / result["baseline"]
         return (
-            f"{result['coconut'] / 2**30:.2f} GiB, floor "
-            f"{result['floor'] / 2**30:.2f} GiB: {found:.2f} of the floor"
+            f"{result['coconut'] / 2**30:.2f} GiB, baseline "
+            f"{result['baseline'] / 2**30:.2f} GiB: {found:.2f} of the baseline"
         ), found
     return f"{middle(result['coconut'])} a question", None
 

@@ -13,6 +13,7 @@ _LEAST = {
     "batch": 1,
     "question": 1,
     "thoughts": 0,
+    "iterations": 0,
     # A response of one token has no loss.
     "response": 2,
 }
@@ -36,6 +37,8 @@ class Shape:
         padding: share of the question that is left padding in the worst row;
             rows are padded evenly between none and that.
         thoughts, response: thought slots, and positions of the response.
+        iterations: how often all thoughts are computed at once; 0 computes
+            one after the other.
         dtype: of the computation.
 
     Raises:
@@ -50,6 +53,7 @@ class Shape:
     question: int = 320
     padding: float = 0.25
     thoughts: int = 6
+    iterations: int = 0
     response: int = 24
     dtype: str = "float32"
 

@@ -66,7 +66,9 @@ def read_spec(spec, backend) -> tuple[str, Shape, dict]:
         spec["what"],
         _KEYS | _KEYS_OF_MEASURE.get(spec["what"], set()),
     )
-    optional = {"rematerialize"} if what == "memory" else set()
+    optional = {"engines"}
+    if what == "memory":
+        optional.add("rematerialize")
     if set(spec) - optional != needed:
         raise ValueError(
             f"expected the keys {', '.join(sorted(needed))} for {what}. "
@@ -84,9 +86,9 @@ def read_spec(spec, backend) -> tuple[str, Shape, dict]:
                 f"expected {name} to be a whole number of at least 1. "
                 f"Received: {spec[name]}"
             )
-    if what == "memory" and spec["which"] not in ("floor", "coconut"):
+    if what == "memory" and spec["which"] not in ("baseline", "coconut"):
         raise ValueError(
-            "expected `which` to be floor or coconut. Received: "
+            "expected `which` to be baseline or coconut. Received: "
             f"{spec['which']}"
         )
     if backend is None:

@@ -3,8 +3,9 @@
 KERAS_BACKEND=jax python -m benchmarks.worker '{"what": "train", "shape":
     {"layers": 2}, "mode": "xla", "rounds": 5, "steps": 2}'
 
-`generate` needs `tokens` as well, and `memory` needs `which`, floor or coconut,
-and takes `rematerialize`. Sizes that are left out are those of `Shape`.
+`generate` needs `tokens` as well, and `memory` needs `which`, baseline or
+coconut, and takes `rematerialize`. All take `engines`. Sizes that are left out
+are those of `Shape`.
 """
 
 import json
@@ -28,7 +29,9 @@ def main(arguments):
         sys.exit(f"benchmarks.worker: {error}")
     # Here and not above: Keras takes seconds to import.
     from benchmarks import measures
+    from keras_coconut import engines
 
+    engines.enabled = rest.pop("engines", True)
     result = measures.MEASURES[what](shape, **rest)
     result["versions"] = measures.versions()
     result["device"] = measures.device()

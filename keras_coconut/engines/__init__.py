@@ -4,27 +4,46 @@ Each earns at least a tenth of a training step where it is on; docs/log.md has
 the figures.
 """
 
+import contextlib
+
 import keras
 
 from keras_coconut.latent.forward import Padded
 
+# Whether fast paths are taken at all; benchmarks measure without them, too.
+enabled = True
+
 
 def layout(mask):
     """Returns how layers see a span; see `latent.forward.Padded`."""
-    if _is_pytorch_on_a_cpu(mask) and mask.shape[1] > 1:
+    if enabled and mask.shape[1] > 1 and _is_pytorch_on_a_cpu(mask):
         from keras_coconut.engines.packed import Packed
 
         return Packed(mask)
     return Padded(mask)
 
 
-def optimizer(optimizer):
-    """Returns an optimizer of the same state that updates as fast as it can."""
-    if keras.config.backend() != "torch" or not optimizer.built:
-        return optimizer
+@contextlib.contextmanager
+def fast_updates(model):
+    """Lets a training step of a Keras model on PyTorch update its weights fast.
+
+    The model's optimizer stays as it is; a view of it takes its place
+    meanwhile.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if not enabled or keras.config.backend() != "torch":
+        yield
+        return
     from keras_coconut.engines.blockwise_adam import in_blocks
 
-    return in_blocks(optimizer)
+    # Keras forgets the last step's gradients after its pass forward; before it
+    # they are not in the way of what that keeps.
+    model.zero_grad()
+    model.optimizer = in_blocks(optimizer)
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
 
 
 def _is_pytorch_on_a_cpu(tensor) -> bool:

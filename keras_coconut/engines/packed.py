@@ -6,8 +6,6 @@ takes no time. Shapes then follow from the values of the mask: nothing for a
 compiler, and on an accelerator a wait for the device.
 """
 
-import torch
-
 
 class Packed:
     """The real positions of a span in one row; see `latent.forward.Padded`."""

@@ -183,17 +183,8 @@ class SpanTrainer(keras_hub.models.CausalLM):
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def train_step(self, *args):
-        if keras.config.backend() != "torch":
+        with engines.fast_updates(self):
             return super().train_step(*args)
-        # Keras forgets the last step's gradients after its pass forward;
-        # before it they are not in the way of what that keeps.
-        self.zero_grad()
-        optimizer = self.optimizer
-        self.optimizer = engines.optimizer(optimizer)
-        try:
-            return super().train_step(*args)
-        finally:
-            self.optimizer = optimizer
 
     def make_train_function(self, force=False):
         if not self.optimizer.built:

@@ -127,7 +127,7 @@ def test_the_official_code(tmp_path):
         ([{"rounds": 0}], "rounds .*at least 1.* 0"),
         ([{"mode": "xxl"}], "a mode of jax, xla.*xxl"),
         ([{"mode": "eager"}], "a mode of jax, xla.*eager"),
-        ([{"what": "memory", "which": "both"}], "floor or coconut.*both"),
+        ([{"what": "memory", "which": "both"}], "baseline or coconut.*both"),
     ],
 )
 def test_arguments_of_a_worker(arguments, expected):
@@ -160,7 +160,7 @@ from benchmarks.flag_checks import run
 python = sys.executable
 code = {
     "compile": "import sys; sys.exit('first words\\\\nlast words')",
-    "train": "print('{\\\"coconut\\\": [2.0], \\\"floor\\\": [1.0]}')",
+    "train": "print('{\\\"coconut\\\": [2.0], \\\"baseline\\\": [1.0]}')",
     "growth": "import os; os.kill(os.getpid(), 9)",
     "generate": "pass",
     "memory": "import sys; sys.exit(4)",
@@ -191,7 +191,7 @@ def test_measurements_that_fail(tmp_path):
         lines,
         (
             "compile .* failed: last words",
-            "train .* 2.00 of the floor",
+            "train .* 2.00 of the baseline",
             "growth .* failed: the process was killed by SIGKILL",
             "generate .* failed: the process printed no result",
             "memory .* failed: the process ended with status 4",
@@ -213,7 +213,7 @@ def test_a_measurement_from_start_to_end(tmp_path):
     report = json.loads(path.read_text())
     assert {result["backend"] for result in report["results"]} == {backend}
     for result in report["results"]:
-        assert result["of_floor"] > 0 and len(result["coconut"]) == 1
+        assert result["of_baseline"] > 0 and len(result["coconut"]) == 1
     assert json.loads(finished.stdout.splitlines()[-1]) == report
     # A picture of it, drawn twice only if told.
     drawn = start("-m", "benchmarks.plot", picture, path)
@@ -227,7 +227,7 @@ def test_a_measurement_from_start_to_end(tmp_path):
 
 def test_arguments_of_the_plot(tmp_path):
     out, damaged = tmp_path / "out.png", tmp_path / "damaged.json"
-    damaged.write_text('{"results": [{"of_floor": 1}]}')
+    damaged.write_text('{"results": [{"of_baseline": 1}]}')
     empty = tmp_path / "empty.json"
     empty.write_text('{"results": []}')
     for arguments, expected in (
@@ -237,7 +237,7 @@ def test_arguments_of_the_plot(tmp_path):
         ([tmp_path / "nix/out.png", RESULTS], "folder that exists"),
         ([out, tmp_path / "nix.json"], "nix.json must be a file.*NotFound"),
         ([out, damaged], "damaged.json must be a file.*KeyError"),
-        ([out, empty], "ratio to the floor.*empty.json"),
+        ([out, empty], "ratio to the baseline.*empty.json"),
     ):
         line = refused("benchmarks.plot", *arguments)
         assert re.search(expected, line), line
