@@ -8,6 +8,7 @@ so LoRA, quantization and dtype policies work by themselves.
 B rows, L positions, D hidden, H heads, G groups of keys, S size of a head.
 """
 
+import keras
 from keras import ops
 
 
@@ -76,7 +77,7 @@ class Decoder:
 
     def embed(self, token_ids):
         """Returns the embeddings (B, L, D) of tokens, without positions."""
-        return self.backbone.token_embedding(token_ids)
+        return look_up(self.backbone.token_embedding, token_ids)
 
     def locate(self, x, positions, training):
         """Returns what enters the first layer, (B, L, D).
@@ -96,6 +97,25 @@ class Decoder:
     def logits(self, hidden):
         """Returns logits (B, L, V)."""
         return self.backbone.token_embedding(hidden, reverse=True)
+
+
+def look_up(embedding, token_ids):
+    """Returns embeddings of tokens, with a dense gradient of the table.
+
+    TensorFlow's is sparse unless the table is multiplied by besides, with an
+    index for each token of the batch, and Keras optimizers apply an index that
+    repeats only once.
+    """
+    if keras.config.backend() != "tensorflow":
+        return embedding(token_ids)
+    dense = []
+    for weight in embedding.trainable_weights:
+        # The gradient of a slice is dense.
+        table = ops.convert_to_tensor(weight)
+        table = ops.slice(table, [0] * len(weight.shape), weight.shape)
+        dense.append((weight, table))
+    with keras.StatelessScope(dense):
+        return embedding(token_ids)
 
 
 def rotated(rotary, x, positions):

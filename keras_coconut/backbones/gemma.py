@@ -63,7 +63,7 @@ class GemmaDecoder(Decoder):
     block_cls = GemmaBlock
 
     def embed(self, token_ids):
-        x = self.backbone.token_embedding(token_ids)
+        x = super().embed(token_ids)
         return x * ops.cast(self.backbone.hidden_dim**0.5, x.dtype)
 
 
