@@ -109,7 +109,9 @@ class Forward:
                 )
                 if block is not last:
                     attended = layout.pack(attended)
-                return block.finish(x, attended, self.training), own, weights
+                x = block.finish(x, attended, self.training)
+                # No `None` among tensors that are computed again.
+                return x, own, () if weights is None else weights
 
             earlier = [(s.keys[number], s.values[number]) for s in memory]
             if self.rematerialize:
