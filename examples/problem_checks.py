@@ -23,7 +23,7 @@ WRITTEN = (
 )
 # Where a model comes from; from the last two, it starts from scratch.
 SOURCES = ("preset", "vocabulary", "words")
-FROM_SCRATCH = ("num_layers", "num_heads", "hidden_dim", "dropout", "markers")
+FROM_SCRATCH = ("num_layers", "num_heads", "hidden_dim", "dropout")
 ICOT_ONLY = ("tokens_per_stage", "chain_tokens")
 # What asking a trained model again takes.
 ASKED_AGAIN = (

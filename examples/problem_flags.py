@@ -58,7 +58,7 @@ flags.DEFINE_bool(
     **PROBLEMS,
 )
 
-flags.DEFINE_string("preset", None, "GPT-2 preset to start from.", **MODEL)
+flags.DEFINE_string("preset", None, "KerasHub preset to start from.", **MODEL)
 flags.DEFINE_string(
     "vocabulary",
     None,
@@ -86,7 +86,7 @@ flags.DEFINE_float("dropout", 0.0, "From scratch: dropout.", **MODEL)
 flags.DEFINE_bool(
     "markers",
     True,
-    "From scratch: whether marker tokens stand around the thoughts. Small "
+    "Whether marker tokens stand around the thoughts. Small "
     "models learn sooner without.",
     **MODEL,
 )

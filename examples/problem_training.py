@@ -75,7 +75,10 @@ def make_model():
     if FLAGS.preset:
         with blame("--preset", KeyError, TypeError):
             model = keras_coconut.ContinuousThoughtLM.from_preset(
-                FLAGS.preset, dtype=FLAGS.dtype
+                FLAGS.preset,
+                dtype=FLAGS.dtype,
+                # Unasked, a preset of ours keeps its own.
+                **({"markers": FLAGS.markers} if given(["markers"]) else {}),
             )
         if FLAGS.lora_rank:
             model.backbone.enable_lora(FLAGS.lora_rank)

@@ -67,8 +67,8 @@ FROM_SCRATCH = "--problems problems.json --words ###,+"
         ("--problems problems.json --vocabulary used", "vocabulary.json and"),
         ("--problems problems.json --preset x --num_layers 2", "--num_layers"),
         (
-            "--problems problems.json --preset x --nomarkers",
-            "--markers .*False",
+            "--problems problems.json --preset x --dropout 0.5",
+            "--dropout .*0.5",
         ),
         (
             "--problems problems.json --output o --preset o/preset",
