@@ -1,4 +1,4 @@
-"""A training step on each kind of embedding: tied, and with a head of its own."""
+"""A training step, with a tied head and with a head of its own."""
 
 import families
 import keras
