@@ -19,8 +19,10 @@ import tiny
 if keras.config.backend() == "jax":
     import jax
 
-    # Many tests compile the same small programs.
-    cache = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
+    # Many tests compile the same small programs. A folder for each process:
+    # JAX stops one that reads a program which another is still writing.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    cache = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax" / worker
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
