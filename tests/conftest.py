@@ -19,10 +19,8 @@ import tiny
 if keras.config.backend() == "jax":
     import jax
 
-    # Many tests compile the same small programs. A folder for each process:
-    # JAX stops one that reads a program which another is still writing.
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    cache = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax" / worker
+    # Many tests compile the same small programs.
+    cache = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -33,6 +31,17 @@ def seeded():
     keras.utils.set_random_seed(1234)
     yield
     keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_one_file():
+    """Forgets the programs that JAX compiled for the tests of a file.
+
+    A process that holds too many of them is stopped while it loads another.
+    """
+    yield
+    if keras.config.backend() == "jax":
+        jax.clear_caches()
 
 
 def pytest_report_header():
