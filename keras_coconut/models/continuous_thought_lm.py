@@ -170,6 +170,12 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
             inputs=inputs, outputs=self.latent_decoder(inputs), **kwargs
         )
 
+        if preprocessor is not None:
+            # Text has nothing to build. Keras on JAX makes a pass outside of
+            # any program for each call of a model of which a part is not built.
+            for layer in (preprocessor, preprocessor.tokenizer):
+                layer.built = True
+
         # === Config ===
         self.make_thinking(num_thoughts, thought_kind)
         # Of `generate` and `think`, from however many threads: what Keras

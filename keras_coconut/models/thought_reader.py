@@ -124,7 +124,7 @@ def _reader(model, layers):
         if layers not in readers:
             # Past Keras' tracking: the reader holds the model, not it the
             # reader.
-            readers[layers] = ThoughtReader(model, layers)
+            readers[layers] = ThoughtReader(model.latent_decoder, layers)
         return readers[layers]
 
 
@@ -132,18 +132,19 @@ class ThoughtReader(keras.Model):
     """Returns the `ThoughtStates` of the question's and thoughts' keys.
 
     Args:
-        model: a `ContinuousThoughtLM`, whose weights this model reads.
+        latent_decoder: a `LatentDecoder`. Not the model that holds it: Keras
+            on JAX would make a pass for each call to build its preprocessor.
         layers: tuple of ints, the layers to look at.
     """
 
-    def __init__(self, model, layers):
+    def __init__(self, latent_decoder, layers):
         super().__init__()
-        self.model = model
+        self.latent_decoder = latent_decoder
         self.watched = layers
         self.built = True
 
     def call(self, inputs):
-        thoughts = self.model.latent_decoder.think(inputs, self.watched)
+        thoughts = self.latent_decoder.think(inputs, self.watched)
         return tuple(states_of(thoughts, inputs["thought_mask"]))
 
     def make_predict_function(self, force=False):

@@ -141,7 +141,7 @@ def test_rematerialized_is_the_same(dropout, iterations):
     for rematerialize in (False, True):
         keras.utils.set_random_seed(7)
         model = tiny.text_model(
-            layers=6,
+            layers=3,
             dropout=dropout,
             rematerialize=rematerialize,
             num_iterations=iterations,
@@ -177,15 +177,12 @@ def test_rematerialized_layers_run_again(monkeypatch):
     assert found == [8, 16]
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("iterations", [3, 5])
-def test_as_many_iterations_as_thoughts_are_one_by_one(dropout, iterations):
+def test_as_many_iterations_as_thoughts_are_one_by_one(iterations):
     results = []
     for num_iterations in (None, iterations):
         keras.utils.set_random_seed(7)
-        model = tiny.text_model(
-            layers=6, dropout=0.0, num_iterations=num_iterations
-        )
+        model = tiny.text_model(layers=3, num_iterations=num_iterations)
         step = Step(model, batch(model, [1, 0, 3]))
         results.append(step.gradient())
     (loss, gradient), (other_loss, other_gradient) = results
@@ -351,16 +348,13 @@ def traces(monkeypatch):
     return found
 
 
-# Keras on JAX traces the model, not the step, at each call to build it.
-TO_BUILD = int(BACKEND == "jax")
-
-
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing")
 def test_the_first_step_is_traced_once(text_model, traces):
     """TensorFlow traces a step twice in which variables are made."""
     tiny.compiled(text_model, keras.optimizers.AdamW())
     text_model.train_on_batch(*batch(text_model, [2, 1]))
-    assert len(traces) == TO_BUILD + 1
+    # Keras on JAX runs the model once more to build its metrics.
+    assert len(traces) == 1 + (BACKEND == "jax")
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch compiles nothing")
@@ -374,8 +368,8 @@ def test_one_program_for_several_stages(text_model, traces):
         before = len(traces)
         losses.append(step(step.start))
         found.append(len(traces) - before)
-    assert found[0] > TO_BUILD
-    assert found[1:] == [TO_BUILD] * 2
+    assert found[0] > 0
+    assert found[1:] == [0, 0]
     assert len(set(losses)) == 3
 
 
