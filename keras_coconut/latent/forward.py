@@ -47,7 +47,6 @@ class Forward:
         training: bool. Whether dropout is on. Defaults to `False`.
         rematerialize: bool. Whether a layer keeps only its inputs for the
             gradient, and is computed again. Defaults to `False`.
-        watched: tuple of ints, the numbers of layers whose `Watched` is wanted.
         layout: function of a mask that returns how layers see a span. Defaults
             to `Padded`.
     """
@@ -57,16 +56,22 @@ class Forward:
         decoder: Decoder,
         training: bool | None = False,
         rematerialize: bool = False,
-        watched: tuple[int, ...] = (),
         layout=None,
     ):
         self.decoder = decoder
         self.training = bool(training)
         self.rematerialize = rematerialize
-        self.watched = watched
         self.layout = layout or Padded
 
-    def read(self, inputs, positions, mask, memory=(), last_only=False):
+    def read(
+        self,
+        inputs,
+        positions,
+        mask,
+        memory=(),
+        last_only=False,
+        watch=(),
+    ):
         """Passes over one span that attends to itself and to earlier ones.
 
         Args:
@@ -76,6 +81,8 @@ class Forward:
             memory: the earlier `Span`s, in order.
             last_only: bool. Whether only the last hidden state is needed; the
                 last layer then finishes no other. Defaults to `False`.
+            watch: tuple of ints, the numbers of layers whose `Watched` is
+                wanted; not with `last_only`.
 
         Returns:
             A tuple of the hidden states after the final norm, (B, L, D) or
@@ -105,7 +112,7 @@ class Forward:
                     [*earlier, own],
                     visible,
                     self.training,
-                    bool(self.watched),
+                    bool(watch),
                 )
                 if block is not last:
                     attended = layout.pack(attended)
@@ -121,7 +128,7 @@ class Forward:
             span = span._replace(
                 keys=(*span.keys, own[0]), values=(*span.values, own[1])
             )
-            if number in self.watched:
+            if number in watch:
                 watched[number] = Watched(layout.spread(x), weights)
         hidden = self.decoder.norm(x)
         return hidden if last else layout.spread(hidden), span, watched

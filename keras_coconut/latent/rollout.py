@@ -34,7 +34,11 @@ class Thoughts(NamedTuple):
 
 
 def think(
-    forward: Forward, method: LatentMethod, question, x: Mapping
+    forward: Forward,
+    method: LatentMethod,
+    question,
+    x: Mapping,
+    watch: tuple[int, ...] = (),
 ) -> Thoughts:
     """Reads a question and thinks.
 
@@ -44,6 +48,7 @@ def think(
         question: float tensor (B, Q, D), the embeddings of the question.
         x: the question's and the thoughts' keys of the call contract. With
             `thoughts`, (B, K, D), these are read and not computed.
+        watch: tuple of ints, the layers whose `Watched` is wanted.
     """
     mask = x["question_mask"]
     first, span, _ = forward.read(
@@ -60,8 +65,10 @@ def think(
     if thoughts is None:
         hidden, own = method(forward, first, span, *slots)
         thoughts = ops.concatenate([first, hidden[:, :-1]], axis=1)
-    if "thoughts" in x or forward.watched:
-        hidden, own, watched = forward.read(thoughts, *reversed(slots), [span])
+    if "thoughts" in x or watch:
+        hidden, own, watched = forward.read(
+            thoughts, *reversed(slots), [span], watch=watch
+        )
     # A row's last hidden state stands in slot `counts`, the question's in 0.
     hidden = ops.concatenate([first, hidden], axis=1)
     is_last = ops.equal(ops.arange(hidden.shape[1]), counts[:, None])

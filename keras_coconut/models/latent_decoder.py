@@ -43,13 +43,12 @@ class LatentDecoder(keras.layers.Layer):
             return coconut.think
         return jacobi.thinking(self.num_iterations)
 
-    def passes(self, training=False, watched=()) -> Forward:
+    def passes(self, training=False) -> Forward:
         """Returns the passes of one call."""
         return Forward(
             backbones.describe(self.backbone),
             training,
             self.rematerialize and bool(training),
-            watched,
             engines.layout,
         )
 
@@ -60,7 +59,7 @@ class LatentDecoder(keras.layers.Layer):
         if not self.markers:
             # What is read begins behind the place of `<eot>`.
             response_ids, mask = response_ids[:, 1:], mask[:, 1:]
-        forward = self.passes(training, watched)
+        forward = self.passes(training)
         # One lookup: each has a gradient as large as the whole vocabulary.
         embedded = forward.decoder.embed(
             ops.concatenate([x["question_ids"], response_ids], axis=1)
@@ -68,7 +67,7 @@ class LatentDecoder(keras.layers.Layer):
         question, response = ops.split(
             embedded, [x["question_ids"].shape[1]], axis=1
         )
-        thoughts = rollout.think(forward, self.method, question, x)
+        thoughts = rollout.think(forward, self.method, question, x, watched)
         hidden = thoughts.last
         if response_ids.shape[1]:
             hidden = rollout.respond(forward, thoughts, response, mask)
@@ -80,9 +79,9 @@ class LatentDecoder(keras.layers.Layer):
     def think(self, inputs, watched=()) -> rollout.Thoughts:
         """Returns the `Thoughts` of the question's and the thoughts' keys."""
         x = self.convert(inputs, batches.QUESTION_KEYS)
-        forward = self.passes(watched=watched)
+        forward = self.passes()
         question = forward.decoder.embed(x["question_ids"])
-        return rollout.think(forward, self.method, question, x)
+        return rollout.think(forward, self.method, question, x, watched)
 
     def convert(self, inputs, keys):
         """Returns the tensors of a batch in the types that are computed."""

@@ -230,3 +230,17 @@ def test_a_gemma_that_sees_or_looks_ahead_is_refused():
     backbone.use_bidirectional_attention = True
     with pytest.raises(ValueError, match="left to right"):
         backbones.describe(backbone)
+
+
+def test_as_many_iterations_as_thoughts_are_one_by_one(backbone):
+    x = batch()
+    one_by_one, at_once = (
+        keras_coconut.ContinuousThoughtLM(backbone, num_iterations=n)
+        for n in (None, max(THOUGHTS))
+    )
+    real = x["response_mask"].astype(bool)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(at_once(x))[real],
+        ops.convert_to_numpy(one_by_one(x))[real],
+        atol=1e-5,
+    )

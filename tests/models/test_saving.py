@@ -1,5 +1,7 @@
 """Presets and `.keras` files."""
 
+import pathlib
+
 import keras
 import keras_hub
 import numpy as np
@@ -138,3 +140,37 @@ def test_weights_in_a_list_of_the_version_before(text_model, lora):
             other.set_weights(wrong)
     with pytest.raises(ValueError, match="shape"):
         other.set_weights(before[::-1])
+
+
+def test_the_graph_is_the_model(text_model):
+    x, _, _ = text_model.preprocessor(
+        tiny.problems(4), num_thoughts=[2, 0, 1, 2]
+    )
+    graph = keras.Model(text_model.inputs, text_model.outputs)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(graph(x)),
+        ops.convert_to_numpy(text_model(x)),
+        atol=1e-5,
+    )
+    assert len(graph.trainable_variables) == len(text_model.trainable_variables)
+
+
+SAVED = pathlib.Path(__file__).parents[1] / "saved"
+
+
+@pytest.mark.parametrize("kind", ["file", "preset"])
+def test_what_an_earlier_version_saved_opens(kind):
+    """See tests/saved/README.md."""
+    if kind == "file":
+        model = keras.models.load_model(SAVED / "gpt2.keras")
+        assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 1
+    else:
+        model = keras_coconut.ContinuousThoughtLM.from_preset(SAVED / "preset")
+    assert model.num_thoughts == 3 and model.markers
+    x, _, _ = model.preprocessor(tiny.problems()[:4], num_thoughts=1)
+    real = x["response_mask"].astype(bool)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model(x))[real],
+        np.load(SAVED / "logits.npy")[real],
+        atol=1e-5,
+    )

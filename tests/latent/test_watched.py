@@ -1,0 +1,110 @@
+"""Hidden states and attention at the thoughts, for analysis."""
+
+import families
+import numpy as np
+import pytest
+import slow
+import tiny
+from keras import ops
+
+import keras_coconut
+from keras_coconut.text import batches
+
+QUESTIONS = ["start 1, +1", "start 3, +4, -2"]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma2"])
+def test_states_are_those_of_kerashubs_layers(family):
+    """A row by itself, through KerasHub's own layers up to each."""
+    with slow.unfused_attention():
+        backbone = families.make(family)
+        model = keras_coconut.ContinuousThoughtLM(backbone)
+        rows = [([3, 1, 4, 1, 5], 2, [9]), ([2, 7], 1, [8])]
+        x = batches.pack_questions([q for q, _, _ in rows], [2, 1])
+        last = len(backbone.transformer_layers) - 1
+        states = model.think(x, layers=[0, last])
+        _, inputs = slow.logits(backbone, rows, 8)
+        positions = getattr(backbone, "position_embedding", None)
+        y = inputs if positions is None else inputs + positions(inputs)
+        for number, layer in enumerate(backbone.transformer_layers):
+            y = layer(y)
+            if number not in states.hidden_states:
+                continue
+            found = ops.convert_to_numpy(states.hidden_states[number])
+            expected = ops.convert_to_numpy(y)
+            for row, (question, count, _) in enumerate(rows):
+                at = slice(len(question), len(question) + count)
+                np.testing.assert_allclose(
+                    found[row, :count], expected[row, at], atol=1e-5
+                )
+                assert not found[row, count:].any()
+
+
+@pytest.mark.parametrize("iterations", [None, 2])
+def test_attention_is_a_share_of_what_is_seen(iterations):
+    model = tiny.text_model(layers=2, num_iterations=iterations)
+    counts = [2, 3]
+    states = model.think(QUESTIONS, counts, layers=[1])
+    np.testing.assert_allclose(
+        states.thoughts, model.think(QUESTIONS, counts), atol=1e-6
+    )
+    (weights,) = states.attention.values()
+    ids = model.preprocessor.tokenize_questions(QUESTIONS)
+    padding = weights.shape[3] - 3
+    for row, count in enumerate(counts):
+        for slot in range(count):
+            one = weights[row, :, slot]
+            np.testing.assert_allclose(one.sum(axis=-1), 1, atol=1e-5)
+            # Nothing of the padding, and nothing later than itself.
+            assert not one[:, : padding - len(ids[row])].any()
+            assert not one[:, padding + slot + 1 :].any()
+            assert (
+                one[:, padding - len(ids[row]) : padding + slot + 1] > 0
+            ).all()
+        assert not weights[row, :, count:].any()
+
+
+def test_batches_of_several_lengths_are_joined():
+    """Each question as if it stood alone."""
+    model = tiny.text_model(layers=2)
+    questions = [QUESTIONS[0], QUESTIONS[1] + "x" * 32]
+    together = model.think(questions, [1, 2], batch_size=1, layers=[0, 1])
+    for row, count in enumerate([1, 2]):
+        alone = model.think(questions[row], count, layers=[0, 1])
+        for layer in (0, 1):
+            np.testing.assert_allclose(
+                together.hidden_states[layer][row, :count],
+                alone.hidden_states[layer][0],
+                atol=1e-5,
+            )
+            weights = alone.attention[layer][0]
+            start = together.attention[layer].shape[3] - 2
+            start -= weights.shape[2] - count
+            np.testing.assert_allclose(
+                together.attention[layer][
+                    row, :, :count, start : start + weights.shape[2]
+                ],
+                weights,
+                atol=1e-5,
+            )
+
+
+def test_a_call_returns_them_beside_its_logits():
+    model = tiny.text_model(layers=2)
+    x, _, _ = model.preprocessor(tiny.problems(3), num_thoughts=[2, 0, 1])
+    logits, states = model(x, layers=[1])
+    real = x["response_mask"].astype(bool)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(logits)[real],
+        ops.convert_to_numpy(model(x))[real],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(states.hidden_states[1]),
+        ops.convert_to_numpy(model.think(x, layers=[1]).hidden_states[1]),
+        atol=1e-5,
+    )
+
+
+def test_thoughts_are_float32():
+    assert tiny.text_model().think(QUESTIONS, 1).dtype == "float32"
