@@ -1,6 +1,6 @@
 """What a layer does before and after it attends, for each family."""
 
-from keras_coconut.backbones.decoder import Block, Decoder
+from keras_coconut.backbones.decoder import Block, Decoder, drop, keep
 from keras_coconut.backbones.families import (
     FAMILIES,
     check_backbone,
@@ -16,5 +16,7 @@ __all__ = [
     "check_backbone",
     "check_family",
     "describe",
+    "drop",
+    "keep",
     "max_sequence_length",
 ]

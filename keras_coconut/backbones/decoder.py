@@ -48,13 +48,13 @@ class Block:
         """
         raise NotImplementedError
 
-    def finish(self, x, attended, training):
+    def finish(self, x, attended, drop):
         """Returns the output (B, L, D) of the layer.
 
         Args:
             x: float tensor (B, L, D), the input of the layer.
             attended: float tensor (B, L, H, S), what attention returned.
-            training: bool, whether dropout is on.
+            drop: `drop`, `keep`, or a function like them.
         """
         raise NotImplementedError
 
@@ -79,15 +79,15 @@ class Decoder:
         """Returns the embeddings (B, L, D) of tokens, without positions."""
         return look_up(self.backbone.token_embedding, token_ids)
 
-    def locate(self, x, positions, training):
+    def locate(self, x, positions, drop):
         """Returns what enters the first layer, (B, L, D).
 
         Args:
             x: float tensor (B, L, D), embeddings of tokens, or thoughts.
             positions: int tensor (B, L).
-            training: bool, whether dropout is on.
+            drop: `drop`, `keep`, or a function like them.
         """
-        del positions, training
+        del positions, drop
         return x
 
     def norm(self, x):
@@ -97,6 +97,24 @@ class Decoder:
     def logits(self, hidden):
         """Returns logits (B, L, V)."""
         return self.backbone.token_embedding(hidden, reverse=True)
+
+
+def drop(layer, x, axis=1):
+    """Drops as a dropout layer does in training.
+
+    Args:
+        layer: a dropout layer.
+        x: float tensor, what it reads.
+        axis: int, the axis of positions. Defaults to 1.
+    """
+    del axis
+    return layer(x, training=True)
+
+
+def keep(layer, x, axis=1):
+    """Drops nothing, in place of `drop`."""
+    del layer, axis
+    return x
 
 
 def look_up(embedding, token_ids):

@@ -35,13 +35,13 @@ class GemmaBlock(Block):
     def _rotate(self, x, positions):
         return self.attention._apply_rope(x, 0, positions=positions)
 
-    def finish(self, x, attended, training):
+    def finish(self, x, attended, drop):
         layer = self.layer
         attended = self.attention.output_dense(attended)
         if layer.use_post_attention_norm:
             attended = layer.post_attention_norm(attended)
         if layer.dropout:
-            attended = layer.attention_dropout(attended, training=training)
+            attended = drop(layer.attention_dropout, attended)
         x = self.add(x, attended)
         y = layer.pre_ffw_norm(x)
         gate = keras.activations.gelu(layer.gating_ffw(y), approximate=True)

@@ -23,14 +23,14 @@ class GPT2Block(Block):
             attention.value_dense(x),
         )
 
-    def finish(self, x, attended, training):
+    def finish(self, x, attended, drop):
         layer = self.layer
         attended = self.attention.output_dense(attended)
-        x = x + layer._self_attention_dropout(attended, training=training)
+        x = x + drop(layer._self_attention_dropout, attended)
         y = layer._feedforward_layer_norm(x)
         y = layer._feedforward_intermediate_dense(y)
         y = layer._feedforward_output_dense(y)
-        return x + layer._feedforward_dropout(y, training=training)
+        return x + drop(layer._feedforward_dropout, y)
 
 
 class GPT2Decoder(Decoder):
@@ -38,7 +38,7 @@ class GPT2Decoder(Decoder):
 
     block_cls = GPT2Block
 
-    def locate(self, x, positions, training):
+    def locate(self, x, positions, drop):
         backbone = self.backbone
         # The slice makes the gradient of the table dense. That of a lookup
         # alone is sparse on TensorFlow, with an index for every row of the
@@ -49,7 +49,7 @@ class GPT2Decoder(Decoder):
         table = ops.slice(table, (0, 0), table.shape)
         added = ops.take(ops.cast(table, x.dtype), positions, axis=0)
         x = backbone.embeddings_add((x, added))
-        return backbone.embeddings_dropout(x, training=training)
+        return drop(backbone.embeddings_dropout, x)
 
 
 class OPTDecoder(Decoder):
@@ -57,8 +57,8 @@ class OPTDecoder(Decoder):
 
     block_cls = GPT2Block
 
-    def locate(self, x, positions, training):
-        del training
+    def locate(self, x, positions, drop):
+        del drop
         table = ops.convert_to_tensor(
             self.backbone.embeddings.position_embedding.position_embeddings
         )
@@ -92,11 +92,11 @@ class GPTNeoXBlock(Block):
 
         return rotate(query), rotate(key), value
 
-    def finish(self, x, attended, training):
+    def finish(self, x, attended, drop):
         layer = self.layer
         attended = ops.reshape(attended, (*ops.shape(attended)[:2], -1))
         attended = self.attention._output_dense(attended)
-        attended = layer._self_attention_dropout(attended, training=training)
+        attended = drop(layer._self_attention_dropout, attended)
         # In parallel: both halves start from the input of the layer.
         y = layer._feedforward_layer_norm(x)
         y = layer._feedforward_intermediate_dense(y)
@@ -108,6 +108,6 @@ class GPTNeoXDecoder(Decoder):
 
     block_cls = GPTNeoXBlock
 
-    def locate(self, x, positions, training):
+    def locate(self, x, positions, drop):
         del positions
-        return self.backbone.embeddings_dropout(x, training=training)
+        return drop(self.backbone.embeddings_dropout, x)

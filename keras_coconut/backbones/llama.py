@@ -36,11 +36,11 @@ class LlamaBlock(Block):
             attention._value_dense(x),
         )
 
-    def finish(self, x, attended, training):
+    def finish(self, x, attended, drop):
         layer, attention = self.layer, self.attention
-        attended = attention._dropout_layer(attended, training=training)
+        attended = drop(attention._dropout_layer, attended)
         attended = attention._output_dense(attended)
-        x = x + layer._self_attention_dropout(attended, training=training)
+        x = x + drop(layer._self_attention_dropout, attended)
         return x + feed_forward_gated(
             layer._feedforward_layernorm(x),
             layer._feedforward_gate_dense,
@@ -139,11 +139,11 @@ class Phi3Block(Block):
         )
         return ops.reshape(rotary._apply_rotary_pos_emb(row, cos, sin), shape)
 
-    def finish(self, x, attended, training):
+    def finish(self, x, attended, drop):
         layer, attention = self.layer, self.attention
-        attended = attention.dropout_layer(attended, training=training)
+        attended = drop(attention.dropout_layer, attended)
         attended = attention.output_dense(attended)
-        x = x + layer.attention_dropout(attended, training=training)
+        x = x + drop(layer.attention_dropout, attended)
         y = feed_forward_gated(
             layer.post_attention_layernorm(x),
             layer.feedforward_gate_dense,
@@ -151,7 +151,7 @@ class Phi3Block(Block):
             layer.feedforward_output_dense,
             layer.activation,
         )
-        return x + layer.feedforward_dropout(y, training=training)
+        return x + drop(layer.feedforward_dropout, y)
 
 
 class Phi3Decoder(Decoder):
@@ -196,8 +196,8 @@ class SmolLM3Block(Block):
         first, second = ops.split(x, 2, axis=-1)
         return x * cos + ops.concatenate([-second, first], axis=-1) * sin
 
-    def finish(self, x, attended, training):
-        del training
+    def finish(self, x, attended, drop):
+        del drop
         x = x + self.attention.o_proj(attended)
         return x + self.layer.mlp(self.layer.post_attention_layernorm(x))
 

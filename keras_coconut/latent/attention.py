@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_coconut.backbones import keep
+
 # Scores are float32: this vanishes in a softmax without being infinite.
 _HIDDEN_SCORE = -1e9
 
@@ -45,7 +47,7 @@ def sight(positions, spans, window=None):
 
 
 def attend(
-    block, query, keys_and_values, seen, training=False, keep_weights=False
+    block, query, keys_and_values, seen, drop=keep, keep_weights=False
 ):
     """Attends to several spans as a layer does.
 
@@ -54,7 +56,7 @@ def attend(
         query: float tensor (B, L, H, S).
         keys_and_values: list of pairs of tensors (B, G, T, S), one a span.
         seen: list of bool tensors (B, L, T), one a span.
-        training: bool. Whether dropout is on. Defaults to `False`.
+        drop: `backbones.drop`, or a function like it. Defaults to `keep`.
         keep_weights: bool. Whether the weights are wanted. The backend's fused
             attention does not tell them. Defaults to `False`.
 
@@ -62,7 +64,7 @@ def attend(
         A tuple of the attended values (B, L, H, S) and of the attention
         weights over all spans, (B, H, L, T), or `None`.
     """
-    drops = training and block.weights_dropout is not None
+    drops = drop is not keep and block.weights_dropout is not None
     plain = block.soft_cap is None and not drops and not keep_weights
     if len(seen) == 1 and plain:
         return _attend_fused(block, query, *keys_and_values[0], seen[0]), None
@@ -83,7 +85,7 @@ def attend(
     weights = ops.cast(weights, query.dtype)
     kept = weights if keep_weights else None
     if drops:
-        weights = block.weights_dropout(weights, training=True)
+        weights = drop(block.weights_dropout, weights, axis=2)
     attended, start = 0, 0
     for _, values in keys_and_values:
         stop = start + values.shape[2]

@@ -1,10 +1,13 @@
 """Thoughts one after the other, as in Coconut (arXiv 2412.06769, section 3)."""
 
-from keras import ops
+import dataclasses
+import functools
+
+from keras import ops, tree
 
 from keras_coconut.latent.attention import Span
-from keras_coconut.latent.control import repeat
-from keras_coconut.latent.forward import Forward
+from keras_coconut.latent.chain import chain, column, write
+from keras_coconut.latent.forward import Forward, Padded
 
 
 def think(forward: Forward, first, question: Span, mask, positions):
@@ -24,44 +27,43 @@ def think(forward: Forward, first, question: Span, mask, positions):
         `Span`. Slots in which a row does not think hold nothing of use.
     """
     slots = mask.shape[1]
-    number = ops.arange(slots)
-    batch, _, hidden_dim = ops.shape(first)
-    _, groups, _, size = ops.shape(question.keys[0])
-    empty = tuple(
-        ops.zeros((batch, groups, slots, size), keys.dtype)
-        for keys in question.keys
-    )
+    # A span without padding would draw other numbers for dropout than `one`.
+    forward = dataclasses.replace(forward, layout=Padded)
 
-    def body(slot, state):
-        thought, hidden, keys, values = state
-        earlier = ops.logical_and(mask, number < slot)
-        thought, own, _ = forward.read(
+    def one(slot, thought, own, earlier):
+        def drop(layer, x, axis=1):
+            # Of the numbers that `at_once` draws for all slots, this one's.
+            dropped = forward.drop(layer, ops.repeat(x, slots, axis), axis)
+            return column(dropped, slot, axis)
+
+        hidden, span = dataclasses.replace(forward, drop=drop).decode(
             thought,
-            ops.slice(positions, (0, slot), (batch, 1)),
-            ops.slice(mask, (0, slot), (batch, 1)),
-            [question, Span(keys, values, earlier, positions)],
+            column(positions, slot),
+            Span(*own, mask & (ops.arange(slots) < slot), positions),
+            slot,
+            [Span(*earlier, question.mask, question.positions)],
+            write=functools.partial(write, axis=2),
         )
+        return hidden, (span.keys, span.values)
 
-        def write(buffer, new, axis):
-            # Added to zeros, not written: TensorFlow has no gradient of that.
-            shape = [1] * len(buffer.shape)
-            shape[axis] = slots
-            here = ops.cast(ops.equal(number, slot), buffer.dtype)
-            return buffer + ops.reshape(here, shape) * new
-
-        return (
-            thought,
-            write(hidden, thought, 1),
-            tuple(write(*pair, 2) for pair in zip(keys, own.keys)),
-            tuple(write(*pair, 2) for pair in zip(values, own.values)),
+    def at_once(thoughts, earlier):
+        hidden, span, _ = forward.read(
+            thoughts,
+            positions,
+            mask,
+            [Span(*earlier, question.mask, question.positions)],
         )
+        return hidden, (span.keys, span.values)
 
-    hidden = ops.zeros((batch, slots, hidden_dim), first.dtype)
-    _, hidden, keys, values = repeat(
-        body,
-        (first, hidden, empty, empty),
+    earlier = question.keys, question.values
+    hidden, own = chain(
+        one,
+        at_once,
+        first,
+        tree.map_structure(lambda x: ops.zeros_like(x[:, :, :1]), earlier),
+        earlier,
         times=ops.max(ops.sum(ops.cast(mask, "int32"), axis=1)),
-        at_most=slots,
+        slots=slots,
         layer=forward.decoder.backbone,
     )
-    return hidden, Span(keys, values, mask, positions)
+    return hidden, Span(*own, mask, positions)

@@ -1,72 +1,134 @@
-"""Loops and recomputation, differentiable on three backends.
+"""Loops, gradients and recomputation on three backends.
 
-This file alone tells the backends apart. A loop or a recomputed function may
-read no variable but through its arguments: JAX and TensorFlow would lose the
-gradient, and a seed that dropout draws inside would leak out. `_seal` turns
-what layers read into tensors; PyTorch needs it for seeds only.
+This file alone tells the backends apart. What is looped or recomputed may read
+no variable but through its arguments: JAX and TensorFlow would lose the
+gradient, and a seed that dropout draws inside would leak out. `seal` turns what
+layers read into tensors.
 """
 
 import keras
 from keras import ops, tree
 
 
-def repeat(body, state, times, at_most, layer):
-    """Runs `body` for slot 0, 1, ... and returns the last state.
+def loop(body, state, start, stop, at_most):
+    """Runs `body` from `start` to before `stop` and returns the last state.
 
-    The program does not grow with the number of slots.
+    The program does not grow with the number of rounds. The loop has a gradient
+    on PyTorch only, which runs `at_most` rounds: it would have to wait for the
+    device to learn of fewer.
 
     Args:
-        body: function of a slot, an int tensor, and of the state, which returns
-            the next state, of the same structure and shapes.
+        body: function of a number, an int tensor, and of the state, which
+            returns the next state, of the same structure and shapes.
         state: structure of tensors.
-        times: int tensor, how many slots to run. PyTorch, which would have to
-            wait for the device to learn it, runs `at_most`.
-        at_most: int, the most that `times` can be.
-        layer: the Keras layer whose sublayers `body` calls.
+        start: int.
+        stop: int tensor.
+        at_most: int, the most that `stop` can be.
     """
     backend = keras.config.backend()
-    if backend == "torch":
-        for slot in range(at_most):
-            state = body(slot, state)
-        return state
-    sealed, seeds = _seal(layer, at_most)
-
-    def run(slot, seeds, state):
-        with sealed(seeds):
-            return body(slot, state)
-
     if backend == "jax":
         import jax
 
-        def step(state, each):
-            slot, *seeds = each
-            state = jax.lax.cond(
-                slot < times, run, lambda slot, seeds, x: x, slot, seeds, state
-            )
-            return state, None
-
-        slots = jax.numpy.arange(at_most)
-        return jax.lax.scan(step, state, (slots, *seeds))[0]
+        return jax.lax.fori_loop(start, stop, body, state)
+    if backend == "torch":
+        for number in range(start, at_most):
+            state = body(number, state)
+        return state
     import tensorflow as tf
 
     if tf.executing_eagerly():
-        for slot in range(int(times)):
-            state = run(slot, [seed[slot] for seed in seeds], state)
+        for number in range(start, int(stop)):
+            state = body(number, state)
         return state
-
-    def step(slot, *flat):
-        state_now = tree.pack_sequence_as(state, flat)
-        state_now = run(slot, [seed[slot] for seed in seeds], state_now)
-        return slot + 1, *tree.flatten(state_now)
-
-    # XLA can take the gradient of a loop that it knows the longest run of.
     _, *flat = tf.while_loop(
-        lambda slot, *_: slot < times,
-        step,
-        (0, *tree.flatten(state)),
+        lambda number, *_: number < stop,
+        lambda number, *flat: (
+            number + 1,
+            *tree.flatten(body(number, tree.pack_sequence_as(state, flat))),
+        ),
+        (start, *tree.flatten(state)),
         maximum_iterations=at_most,
     )
     return tree.pack_sequence_as(state, flat)
+
+
+def pull(function, inputs, gradients):
+    """Returns the gradients of inputs. Not on PyTorch.
+
+    Args:
+        function: function of `inputs`.
+        inputs: tuple of structures of tensors.
+        gradients: the gradients of what it returns.
+    """
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.vjp(function, *inputs)[1](gradients)
+    import tensorflow as tf
+
+    flat = tree.flatten(inputs)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(flat)
+        outputs = function(*inputs)
+    found = tape.gradient(
+        tree.flatten(outputs),
+        flat,
+        tree.flatten(gradients),
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return tree.pack_sequence_as(inputs, found)
+
+
+def with_gradient(function, gradient, *inputs):
+    """Returns `function(*inputs)`, differentiated by a given function.
+
+    PyTorch, whose loops have a gradient, differentiates the function itself.
+
+    Args:
+        function: function of structures of tensors.
+        gradient: function of the inputs, of the outputs and of their
+            gradients, which returns the gradients of the inputs.
+        *inputs: structures of tensors.
+    """
+    backend = keras.config.backend()
+    if backend == "torch":
+        return function(*inputs)
+    if backend == "jax":
+        import jax
+
+        def forward(*inputs):
+            outputs = function(*inputs)
+            return outputs, (inputs, outputs)
+
+        differentiable = jax.custom_vjp(function)
+        differentiable.defvjp(
+            forward, lambda kept, gradients: gradient(*kept, gradients)
+        )
+        return differentiable(*inputs)
+    import tensorflow as tf
+
+    structure = None
+
+    @tf.custom_gradient
+    def differentiable(*flat):
+        nonlocal structure
+        outputs = function(*tree.pack_sequence_as(inputs, flat))
+        structure = tree.map_structure(lambda _: 0, outputs)
+
+        def backward(*gradients):
+            return tree.flatten(
+                gradient(
+                    tree.pack_sequence_as(inputs, flat),
+                    outputs,
+                    tree.pack_sequence_as(structure, gradients),
+                )
+            )
+
+        return tree.flatten(outputs), backward
+
+    flat = differentiable(*map(tf.convert_to_tensor, tree.flatten(inputs)))
+    return tree.pack_sequence_as(structure, flat)
 
 
 def rematerialized(function, layer, *args):
@@ -77,27 +139,26 @@ def rematerialized(function, layer, *args):
         layer: a Keras layer.
         *args: structures of tensors.
     """
-    sealed, seeds = _seal(layer)
-    weights = [ops.convert_to_tensor(weight) for weight in layer.weights]
+    sealed, weights = seal(layer)
 
-    def run(weights, seeds, *args):
-        with sealed([seed[0] for seed in seeds], weights):
+    def run(weights, *args):
+        with sealed(weights):
             return function(*args)
 
     backend = keras.config.backend()
     if backend == "jax":
         import jax
 
-        return jax.checkpoint(run)(weights, seeds, *args)
+        return jax.checkpoint(run)(weights, *args)
     if backend == "torch":
         import torch
 
         return torch.utils.checkpoint.checkpoint(
-            run, weights, seeds, *args, use_reentrant=False
+            run, weights, *args, use_reentrant=False
         )
     import tensorflow as tf
 
-    args = weights, seeds, *args
+    args = weights, *args
     structure = None
 
     @tf.recompute_grad
@@ -111,27 +172,25 @@ def rematerialized(function, layer, *args):
     return tree.pack_sequence_as(structure, flat)
 
 
-def _seal(layer, times=1):
+def seal(layer):
     """Turns the weights of a layer, and the seeds of its dropout, into tensors.
 
     Returns:
-        A function of one seed for each generator, and of the weights if these
-        are others than now, that returns a scope in which the layer reads them;
-        and the seeds of `times` calls, a tensor (times, 2) for each generator.
+        A function of weights that returns a scope in which the layer reads
+        them, and always the same seeds; and the weights of now.
     """
     known = {id(weight) for weight in layer.weights}
     states = [v for v in layer.variables if id(v) not in known]
-    seeds = []
-    for state in states:
-        now = ops.convert_to_tensor(state)
-        draws = ops.stack([ops.zeros(times), ops.arange(times)], axis=1)
-        seeds.append(now + ops.cast(draws, now.dtype))
-        state.assign(now + ops.cast(ops.array([0, times]), now.dtype))
-    current = [ops.convert_to_tensor(weight) for weight in layer.weights]
+    # The sum reads a variable now; TensorFlow would read it when it is used.
+    seeds = [ops.add(state, ops.cast(0, state.dtype)) for state in states]
+    for state, seed in zip(states, seeds):
+        # A call draws once from each.
+        state.assign(seed + ops.cast(ops.array([0, 1]), seed.dtype))
+    weights = [ops.convert_to_tensor(weight) for weight in layer.weights]
 
-    def sealed(seeds, weights=current):
+    def sealed(weights):
         return keras.StatelessScope(
             [*zip(layer.weights, weights), *zip(states, seeds)]
         )
 
-    return sealed, seeds
+    return sealed, weights

@@ -1,10 +1,12 @@
 """Passes through a decoder: over one span, or over one token in place."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_coconut.backbones import Decoder
+from keras_coconut.backbones import Decoder, keep
 from keras_coconut.latent.attention import Span, attend, heads_first, sight
 from keras_coconut.latent.control import rematerialized
 
@@ -39,29 +41,23 @@ class Padded:
         return x
 
 
+@dataclasses.dataclass(frozen=True)
 class Forward:
     """Passes through a decoder's layers.
 
     Args:
         decoder: a `backbones.Decoder`.
-        training: bool. Whether dropout is on. Defaults to `False`.
+        drop: `backbones.drop`, or a function like it. Defaults to `keep`.
         rematerialize: bool. Whether a layer keeps only its inputs for the
             gradient, and is computed again. Defaults to `False`.
         layout: function of a mask that returns how layers see a span. Defaults
             to `Padded`.
     """
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        training: bool | None = False,
-        rematerialize: bool = False,
-        layout=None,
-    ):
-        self.decoder = decoder
-        self.training = bool(training)
-        self.rematerialize = rematerialize
-        self.layout = layout or Padded
+    decoder: Decoder
+    drop: Callable = keep
+    rematerialize: bool = False
+    layout: Callable = Padded
 
     def read(
         self,
@@ -89,7 +85,7 @@ class Forward:
             (B, 1, D), of the `Span`, and of a dictionary with the `Watched` of
             each watched layer.
         """
-        x = self.decoder.locate(inputs, positions, self.training)
+        x = self.decoder.locate(inputs, positions, self.drop)
         span = Span((), (), mask, positions)
         seen = _Sight(positions, [*memory, span])
         layout = self.layout(mask)
@@ -111,12 +107,12 @@ class Forward:
                     query,
                     [*earlier, own],
                     visible,
-                    self.training,
+                    self.drop,
                     bool(watch),
                 )
                 if block is not last:
                     attended = layout.pack(attended)
-                x = block.finish(x, attended, self.training)
+                x = block.finish(x, attended, self.drop)
                 # No `None` among tensors that are computed again.
                 return x, own, () if weights is None else weights
 
@@ -133,48 +129,48 @@ class Forward:
         hidden = self.decoder.norm(x)
         return hidden if last else layout.spread(hidden), span, watched
 
-    def decode(self, inputs, positions, span, index, memory):
+    def decode(self, inputs, positions, span, slot, memory, write=None):
         """Passes over one more position of a span of fixed size.
-
-        Keys and values are written in place, which keeps every shape constant
-        and needs no gradient.
 
         Args:
             inputs: float tensor (B, 1, D).
             positions: int tensor (B, 1).
             span: the `Span` of fixed size; its mask is true where a position
                 has been written.
-            index: int scalar, the slot of the span to write.
+            slot: int scalar, the position of the span to write.
             memory: the earlier `Span`s, in order.
+            write: function of keys or values (B, G, T, S), of the slot, and of
+                what to write, (B, G, 1, S). Defaults to writing in place,
+                which has no gradient on TensorFlow.
 
         Returns:
             A tuple of the hidden state (B, 1, D) and of the `Span`.
         """
-        x = self.decoder.locate(inputs, positions, False)
+        write = write or _write
+        x = self.decoder.locate(inputs, positions, self.drop)
         mask = ops.ones_like(positions, dtype="bool")
-        mask = ops.slice_update(span.mask, [0, index], mask)
-        at = ops.slice_update(span.positions, [0, index], positions)
+        mask = ops.slice_update(span.mask, [0, slot], mask)
+        at = ops.slice_update(span.positions, [0, slot], positions)
         seen = _Sight(positions, [*memory, Span((), (), mask, at)])
         keys, values = [], []
         for number, block in enumerate(self.decoder.blocks):
-            query, *own = block.project(x, positions)
-            for written, buffers, new in zip(
-                (keys, values), (span.keys, span.values), own, strict=True
-            ):
-                written.append(
-                    ops.slice_update(
-                        buffers[number], [0, 0, index, 0], heads_first(new)
-                    )
-                )
+            query, key, value = block.project(x, positions)
+            keys.append(write(span.keys[number], slot, heads_first(key)))
+            values.append(write(span.values[number], slot, heads_first(value)))
             earlier = [(s.keys[number], s.values[number]) for s in memory]
             attended, _ = attend(
                 block,
                 query,
                 [*earlier, (keys[-1], values[-1])],
                 seen.within(block.window),
+                self.drop,
             )
-            x = block.finish(x, attended, False)
+            x = block.finish(x, attended, self.drop)
         return self.decoder.norm(x), Span(tuple(keys), tuple(values), mask, at)
+
+
+def _write(buffer, slot, new):
+    return ops.slice_update(buffer, [0, 0, slot, 0], new)
 
 
 class _Sight:

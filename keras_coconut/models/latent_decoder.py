@@ -47,7 +47,7 @@ class LatentDecoder(keras.layers.Layer):
         """Returns the passes of one call."""
         return Forward(
             backbones.describe(self.backbone),
-            training,
+            backbones.drop if training else backbones.keep,
             self.rematerialize and bool(training),
             engines.layout,
         )
