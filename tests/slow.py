@@ -28,7 +28,7 @@ def hidden_states(backbone, x):
     return norm(x)
 
 
-def logits(backbone, rows, length):
+def logits(backbone, rows, length, thought_scale=1.0):
     """Returns the logits (B, length, V) of rows, computed from the start.
 
     Args:
@@ -37,6 +37,7 @@ def logits(backbone, rows, length):
             the ids of a response.
         length: int, positions of the longest row. What stands behind a row's
             last position is seen by nothing before it.
+        thought_scale: float, the factor of a thought where it enters.
 
     Returns:
         The logits at all positions of each row, and what the layers read,
@@ -54,7 +55,9 @@ def logits(backbone, rows, length):
         is_thought = np.zeros((len(rows), length, 1), "bool")
         for row, (question, count, _) in enumerate(rows):
             is_thought[row, len(question) + slot] = slot < count
-        x = ops.where(ops.convert_to_tensor(is_thought), shifted, x)
+        x = ops.where(
+            ops.convert_to_tensor(is_thought), shifted * thought_scale, x
+        )
     last = hidden_states(backbone, x)
     return backbone.token_embedding(last, reverse=True), x
 

@@ -64,9 +64,14 @@ class Decoder:
 
     Args:
         backbone: a KerasHub backbone of a known family.
+
+    Attributes:
+        thought_scale: float, the factor of a thought, a hidden state after the
+            final norm, where it enters.
     """
 
     block_cls: type[Block]
+    thought_scale = 1.0
 
     def __init__(self, backbone):
         self.backbone = backbone
@@ -78,6 +83,12 @@ class Decoder:
     def embed(self, token_ids):
         """Returns the embeddings (B, L, D) of tokens, without positions."""
         return look_up(self.backbone.token_embedding, token_ids)
+
+    def enter(self, thoughts):
+        """Returns (B, K, D), in the place of embeddings, of thoughts."""
+        if self.thought_scale == 1:
+            return thoughts
+        return thoughts * ops.cast(self.thought_scale, thoughts.dtype)
 
     def locate(self, x, positions, drop):
         """Returns what enters the first layer, (B, L, D).

@@ -46,9 +46,7 @@ def sight(positions, spans, window=None):
     return seen
 
 
-def attend(
-    block, query, keys_and_values, seen, drop=keep, keep_weights=False
-):
+def attend(block, query, keys_and_values, seen, drop=keep, keep_weights=False):
     """Attends to several spans as a layer does.
 
     Args:

@@ -51,7 +51,7 @@ def chain(one, at_once, first, empty, earlier, times, slots, layer):
         return control.loop(body, (path, buffers), 0, times, slots)
 
     def gradient(inputs, outputs, gradients):
-        weights, first, earlier = inputs
+        weights, _, earlier = inputs
         path, own = outputs
 
         def body(number, gradients):

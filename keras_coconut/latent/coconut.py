@@ -32,12 +32,14 @@ def think(forward: Forward, first, question: Span, mask, positions):
 
     def one(slot, thought, own, earlier):
         def drop(layer, x, axis=1):
+            if not layer.rate:
+                return x
             # Of the numbers that `at_once` draws for all slots, this one's.
             dropped = forward.drop(layer, ops.repeat(x, slots, axis), axis)
             return column(dropped, slot, axis)
 
         hidden, span = dataclasses.replace(forward, drop=drop).decode(
-            thought,
+            forward.decoder.enter(thought),
             column(positions, slot),
             Span(*own, mask & (ops.arange(slots) < slot), positions),
             slot,
@@ -48,7 +50,7 @@ def think(forward: Forward, first, question: Span, mask, positions):
 
     def at_once(thoughts, earlier):
         hidden, span, _ = forward.read(
-            thoughts,
+            forward.decoder.enter(thoughts),
             positions,
             mask,
             [Span(*earlier, question.mask, question.positions)],

@@ -26,7 +26,9 @@ def think(
     # The first guess: every slot starts from the end of the question.
     inputs = ops.repeat(first, mask.shape[1], axis=1)
     for _ in range(min(num_iterations, mask.shape[1])):
-        hidden, span, _ = forward.read(inputs, positions, mask, [question])
+        hidden, span, _ = forward.read(
+            forward.decoder.enter(inputs), positions, mask, [question]
+        )
         inputs = ops.concatenate([first, hidden[:, :-1]], axis=1)
     return hidden, span
 

@@ -67,7 +67,10 @@ def think(
         thoughts = ops.concatenate([first, hidden[:, :-1]], axis=1)
     if "thoughts" in x or watch:
         hidden, own, watched = forward.read(
-            thoughts, *reversed(slots), [span], watch=watch
+            forward.decoder.enter(thoughts),
+            *reversed(slots),
+            [span],
+            watch=watch,
         )
     # A row's last hidden state stands in slot `counts`, the question's in 0.
     hidden = ops.concatenate([first, hidden], axis=1)

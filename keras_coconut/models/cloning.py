@@ -1,10 +1,9 @@
-"""`keras.models.clone_model` for a task whose call is not its graph.
+"""`keras.models.clone_model` gives a task, not a plain functional model.
 
-Keras clones a functional model along its graph, and a `ContinuousThoughtLM` is
-one. But its graph only names inputs and layers, for saving and `summary()`: a
-clone of it would be another model. Keras lets the model run through its graph
-and hands what came out to the constructor of its class, if that takes any
-arguments. So here what comes out is what the constructor needs.
+Keras clones a functional model along its graph, and the clone of a task would
+lose its class, its preprocessor and how it thinks. Keras hands what came out of
+the graph to the constructor of the class, if that takes any arguments. So here
+what comes out is what the constructor needs.
 """
 
 import functools

@@ -125,6 +125,30 @@ def test_thoughts_logits_and_gradients_are_the_slow_ones(backbone):
         assert not thoughts[row, count:].any()
 
 
+@pytest.mark.parametrize("num_iterations", [None, 4])
+def test_thoughts_enter_scaled(num_iterations, monkeypatch):
+    from keras_coconut.backbones.gemma import GemmaDecoder
+
+    backbone = families.make("gemma")
+    monkeypatch.setattr(GemmaDecoder, "thought_scale", 3.0)
+    model = keras_coconut.ContinuousThoughtLM(
+        backbone, num_iterations=num_iterations
+    )
+    x = batch()
+    given = ops.convert_to_numpy(model.think({k: x[k] for k in x}))
+    logits, _ = slow.logits(backbone, rows(), LENGTH, thought_scale=3.0)
+    expected = ops.convert_to_numpy(logits)
+    for found in (model(x), model({**x, "thoughts": given})):
+        found = ops.convert_to_numpy(found)
+        for row, (question, count, response) in enumerate(rows()):
+            start = len(question) + count
+            np.testing.assert_allclose(
+                found[row, : len(response)],
+                expected[row, start : start + len(response)],
+                atol=1e-5,
+            )
+
+
 def test_generated_tokens_are_the_slow_ones(backbone):
     model = keras_coconut.ContinuousThoughtLM(backbone)
     x, longest = batch(), 6
