@@ -1,4 +1,4 @@
-"""A small backbone of each family."""
+"""A small backbone of each family, and rows for it to read."""
 
 import functools
 
@@ -138,3 +138,28 @@ def make(family: str):
         scale = 0.1 if len(weight.shape) == 1 else 0.15
         weight.assign(weight + scale * rng.normal(size=weight.shape))
     return backbone
+
+
+LENGTH = 24
+# Rows of several lengths: the question is padded on the left, the response on
+# the right, and idle slots stand between the thoughts and it.
+QUESTIONS, THOUGHTS, RESPONSES = (9, 5, 7), (3, 1, 0), (4, 6, 2)
+
+
+def tokens(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 50, shape).astype("int32")
+
+
+def rows():
+    return [
+        (tokens(q, seed).tolist(), k, tokens(r, 10 + seed).tolist())
+        for seed, (q, k, r) in enumerate(zip(QUESTIONS, THOUGHTS, RESPONSES))
+    ]
+
+
+def batch():
+    from keras_coconut.text import batches
+
+    questions, counts, responses = zip(*rows())
+    x = batches.pack_questions(questions, counts, 11, slots=4)
+    return {**x, **batches.pack_responses(responses, 7)}

@@ -57,8 +57,8 @@ class GemmaBlock(Block):
 class GemmaDecoder(Decoder):
     """A Gemma scales the embeddings of tokens by the square root of D.
 
-    A thought enters as the hidden state that it is; see docs/log.md,
-    2026-11-26, for what was measured with thoughts scaled, too.
+    A thought enters as the hidden state that it is; a `thought_scale` would
+    scale it, too.
     """
 
     block_cls = GemmaBlock

@@ -4,41 +4,18 @@ import families
 import numpy as np
 import pytest
 import slow
+from families import LENGTH, THOUGHTS, batch, rows, tokens
 from keras import ops
 
 import keras_coconut
 from keras_coconut import backbones
 from keras_coconut.latent.forward import Forward
 
-LENGTH = 24
-# Rows of several lengths: the question is padded on the left, the response on
-# the right, and idle slots stand between the thoughts and it.
-QUESTIONS, THOUGHTS, RESPONSES = (9, 5, 7), (3, 1, 0), (4, 6, 2)
-
 
 @pytest.fixture(params=list(families.FAMILIES))
 def backbone(request):
     with slow.unfused_attention():
         yield families.make(request.param)
-
-
-def tokens(shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 50, shape).astype("int32")
-
-
-def rows():
-    return [
-        (tokens(q, seed).tolist(), k, tokens(r, 10 + seed).tolist())
-        for seed, (q, k, r) in enumerate(zip(QUESTIONS, THOUGHTS, RESPONSES))
-    ]
-
-
-def batch():
-    from keras_coconut.text import batches
-
-    questions, counts, responses = zip(*rows())
-    x = batches.pack_questions(questions, counts, 11, slots=4)
-    return {**x, **batches.pack_responses(responses, 7)}
 
 
 def read_in_spans(decoder, ids, mask, ends=(9, 10, LENGTH)):
