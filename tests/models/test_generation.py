@@ -59,9 +59,10 @@ def test_one_pass_for_each_token(monkeypatch, stops):
     options = dict(max_length=300, num_thoughts=1, batch_size=4)
     passes, decode = [], Forward.decode
 
-    def counted(self, *args):
-        passes.append(args)
-        return decode(self, *args)
+    def counted(self, *args, write=None):
+        if write is None:  # A token, and not a thought.
+            passes.append(args)
+        return decode(self, *args, write=write)
 
     monkeypatch.setattr(Forward, "decode", counted)
     endless = model.generate_tokens(questions, stop_token_ids=None, **options)
