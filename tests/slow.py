@@ -98,6 +98,17 @@ def gradients(function, variables):
     ]
 
 
+def assert_near(variables, found, expected, share):
+    """Compares gradients, each by a share of its largest entry."""
+    for variable, one, other in zip(variables, found, expected, strict=True):
+        np.testing.assert_allclose(
+            one,
+            other,
+            atol=share * np.abs(other).max() + share / 100,
+            err_msg=variable.path,
+        )
+
+
 @contextlib.contextmanager
 def unfused_attention():
     """KerasHub's attention as published, also where it would fuse it."""

@@ -48,7 +48,7 @@ def chain(one, at_once, first, empty, earlier, times, slots, layer):
                 hidden, own = one(slot, column(path, slot), own, earlier)
             return write(path, slot + 1, hidden), own
 
-        return control.loop(body, (path, buffers), 0, times, slots)
+        return control.loop(body, (path, buffers), times, slots)
 
     def gradient(inputs, outputs, gradients):
         weights, _, earlier = inputs
@@ -71,7 +71,7 @@ def chain(one, at_once, first, empty, earlier, times, slots, layer):
             return write(of_path, slot, of_thought), of_own
 
         # Slot 0 has no slot before it.
-        of_path, _ = control.loop(body, gradients, 0, times - 1, slots)
+        of_path, _ = control.loop(body, gradients, times - 1, slots)
 
         def compute(weights, first, earlier):
             thoughts = ops.concatenate([first, path[:, 1:slots]], axis=1)

@@ -5,6 +5,7 @@ import functools
 
 from keras import ops, tree
 
+from keras_coconut.backbones import keep
 from keras_coconut.latent.attention import Span
 from keras_coconut.latent.chain import chain, column, write
 from keras_coconut.latent.forward import Forward, Padded
@@ -32,7 +33,7 @@ def think(forward: Forward, first, question: Span, mask, positions):
 
     def one(slot, thought, own, earlier):
         def drop(layer, x, axis=1):
-            if not layer.rate:
+            if forward.drop is keep or not layer.rate:
                 return x
             # Of the numbers that `at_once` draws for all slots, this one's.
             dropped = forward.drop(layer, ops.repeat(x, slots, axis), axis)

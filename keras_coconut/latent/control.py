@@ -10,8 +10,8 @@ import keras
 from keras import ops, tree
 
 
-def loop(body, state, start, stop, at_most):
-    """Runs `body` from `start` to before `stop` and returns the last state.
+def loop(body, state, times, at_most):
+    """Runs `body` for 0, 1, ... and returns the last state.
 
     The program does not grow with the number of rounds. The loop has a gradient
     on PyTorch only, which runs `at_most` rounds: it would have to wait for the
@@ -21,32 +21,31 @@ def loop(body, state, start, stop, at_most):
         body: function of a number, an int tensor, and of the state, which
             returns the next state, of the same structure and shapes.
         state: structure of tensors.
-        start: int.
-        stop: int tensor.
-        at_most: int, the most that `stop` can be.
+        times: int tensor, how many rounds to run.
+        at_most: int, the most that `times` can be.
     """
     backend = keras.config.backend()
     if backend == "jax":
         import jax
 
-        return jax.lax.fori_loop(start, stop, body, state)
+        return jax.lax.fori_loop(0, times, body, state)
     if backend == "torch":
-        for number in range(start, at_most):
+        for number in range(at_most):
             state = body(number, state)
         return state
     import tensorflow as tf
 
     if tf.executing_eagerly():
-        for number in range(start, int(stop)):
+        for number in range(int(times)):
             state = body(number, state)
         return state
     _, *flat = tf.while_loop(
-        lambda number, *_: number < stop,
+        lambda number, *_: number < times,
         lambda number, *flat: (
             number + 1,
             *tree.flatten(body(number, tree.pack_sequence_as(state, flat))),
         ),
-        (start, *tree.flatten(state)),
+        (0, *tree.flatten(state)),
         maximum_iterations=at_most,
     )
     return tree.pack_sequence_as(state, flat)

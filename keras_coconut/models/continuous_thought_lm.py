@@ -76,8 +76,9 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
             `True` if there is none.
         rematerialize: bool. Whether training keeps no more of a layer than
             what goes into it, and computes the rest again in the backward
-            pass: more time for less memory. Right with dropout on every
-            backend, where `keras.RematScope` is not. Defaults to `False`.
+            pass: more time for less memory. Thoughts, of one position each,
+            are left out on PyTorch. Right with dropout on every backend, where
+            `keras.RematScope` is not. Defaults to `False`.
         num_iterations: int. With a number, the model computes all thoughts at
             once, that often, each time from its last guess (parallel thoughts
             by Jacobi iterations, PCCoT, arXiv 2506.18582); as many iterations

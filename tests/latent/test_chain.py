@@ -19,8 +19,8 @@ traced = pytest.mark.skipif(
 def plainly(monkeypatch):
     """A function after which autodiff goes through the loop itself."""
 
-    def loop(body, state, start, stop, at_most):
-        for number in range(start, at_most):
+    def loop(body, state, times, at_most):
+        for number in range(at_most):
             state = body(number, state)
         return state
 
