@@ -8,6 +8,7 @@ from keras_coconut.text.marker_tokens import add_thought_tokens
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.training.curriculum_dataset import CurriculumDataset
 from keras_coconut.training.curriculum_scheduler import CurriculumScheduler
+from keras_coconut.training.resumable_training import ResumableTraining
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "CurriculumDataset",
     "CurriculumScheduler",
     "Problem",
+    "ResumableTraining",
     "add_thought_tokens",
     "method_curriculum",
     "read_problems",

@@ -20,6 +20,9 @@ except ImportError:  # On Windows.
     fcntl = None
     import msvcrt
 
+# How the names of files end that are not whole yet.
+PARTIAL = ".partial"
+
 # Characters of a path in a message. Its end tells more than its start.
 _SHOWN_PATH = 200
 
@@ -166,23 +169,68 @@ def write_whole(path, text: str) -> None:
             f"{text[error.start]!a} at position {error.start}"
         ) from error
     target = os.path.realpath(path)
-    # No part of the file's own name, which may be as long as a name can be.
-    temporary = os.path.join(
-        os.path.dirname(target), f".{secrets.token_hex(16)}.partial"
-    )
-    try:
-        # Unlike `tempfile`, `open` leaves the permissions to the umask.
-        with open(temporary, "xb") as file:
-            if os.path.exists(target):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with written_aside(os.path.dirname(target)) as (file, move):
+        if os.path.exists(target):
+            os.chmod(file.name, stat.S_IMODE(os.stat(target).st_mode))
+        file.write(data)
+        move(target)
+
+
+@contextlib.contextmanager
+def written_aside(folder: str):
+    """Opens a new file in a folder, which has no name of use until it is whole.
+
+    Yields:
+        A tuple of the file, open for writing bytes, and of a function of a
+        path in the same folder, which makes sure that what was written is on
+        the disk, and moves the file to the path. A file that is not moved is
+        deleted.
+
+    Example:
+    ```python
+    with written_aside(".") as (file, move):
+        file.write(b"All of it, or nothing.")
+        move("./notes.txt")
+    ```
+    """
+    # No part of the final name, which may be as long as a name can be.
+    temporary = os.path.join(folder, f".{secrets.token_hex(16)}{PARTIAL}")
+
+    def move(target):
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()  # Windows moves no open file.
         os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+        _sync_folder(folder)
+
+    # Unlike `tempfile`, `open` leaves the permissions to the umask.
+    with open(temporary, "xb") as file:
+        try:
+            yield file, move
+        finally:
+            if os.path.exists(temporary):
+                _discard(file, temporary)
+
+
+def _discard(file, path):
+    # What is still in the buffer may not fit on the disk.
+    with contextlib.suppress(OSError):
+        file.close()
+    os.unlink(path)
+
+
+def _sync_folder(folder):
+    """Makes sure that a new name is on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some file systems of a network.
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def try_lock(file) -> bool:

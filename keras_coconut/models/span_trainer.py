@@ -104,9 +104,7 @@ class SpanTrainer(keras_hub.models.CausalLM):
                     "orders its own batches, and not to `fit`. Received: "
                     f"steps_per_epoch={shown(kwargs['steps_per_epoch'])}"
                 )
-            callbacks = kwargs.get("callbacks")
-            x.check_callbacks(callbacks)
-            kwargs["callbacks"] = x.arrange_callbacks(callbacks)
+            x.check_callbacks(kwargs.get("callbacks"))
             kwargs["shuffle"] = False
         validation = kwargs.get("validation_data")
         if validation is not None:
@@ -122,6 +120,15 @@ class SpanTrainer(keras_hub.models.CausalLM):
             # What a callback may want to know of the run.
             self.__dict__["_training_dataset"] = x
             stack.callback(self.__dict__.pop, "_training_dataset", None)
+            if isinstance(x, varying_batches.VaryingBatches):
+                kwargs["callbacks"] = stack.enter_context(
+                    x.arranged(
+                        kwargs.get("callbacks"),
+                        self,
+                        kwargs.get("epochs", 1),
+                        kwargs.get("verbose", "auto"),
+                    )
+                )
             # Past KerasHub's `fit`, which refuses datasets of one's own.
             return keras.Model.fit(self, data, y, batch_size, **kwargs)
 

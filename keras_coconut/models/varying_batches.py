@@ -36,6 +36,9 @@ class VaryingBatches(keras.utils.PyDataset):
     and its index, however many workers make it.
     """
 
+    # The first batch that is wanted of the epoch; those before it are skipped.
+    first_batch = 0
+
     @property
     def state(self):
         """What else than its index a batch follows from; it can be pickled."""
@@ -54,9 +57,15 @@ class VaryingBatches(keras.utils.PyDataset):
                 to `False`.
         """
 
-    def arrange_callbacks(self, callbacks):
-        """Returns what `fit` was given as callbacks, in their order."""
-        return callbacks
+    @contextlib.contextmanager
+    def arranged(self, callbacks, model, epochs, verbose):
+        """Yields what Keras' `fit` should take as callbacks.
+
+        Args:
+            callbacks, epochs, verbose: what `fit` was given.
+            model: the model that trains.
+        """
+        yield callbacks
 
 
 class _InOrder(keras.utils.PyDataset):
@@ -65,12 +74,18 @@ class _InOrder(keras.utils.PyDataset):
     def __init__(self, dataset, get):
         super().__init__()
         self._dataset, self._get = dataset, get
+        self._skipped = None
 
     def __len__(self):
         return len(self._dataset)
 
     def __getitem__(self, index):
-        return self._get(index)
+        if index >= self._dataset.first_batch:
+            return self._get(index)
+        if self._skipped is None:
+            # Any batch will do, and the workers shall not make them all.
+            self._skipped = self._dataset[index]
+        return self._skipped
 
     def on_epoch_begin(self):
         self._dataset.on_epoch_begin()
@@ -164,6 +179,11 @@ def make_step(model, name, make, force, look=None) -> None:
         # JAX hands the state in; all hand in batches or an iterator of them.
         *state, data = args
         given = isinstance(data, list | tuple)
+        if name == "train_function" and getattr(model, "skips_step", False):
+            # It was taken before the run was interrupted.
+            if not given:
+                list(itertools.islice(data, model.steps_per_execution))
+            return ({}, *state) if state else {}
         try:
             batches = data
             if not given:

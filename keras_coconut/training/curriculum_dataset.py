@@ -1,12 +1,14 @@
 """Batches that follow the curriculum's stage."""
 
+import contextlib
+import hashlib
 import itertools
 import logging
 import numbers
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,6 +26,7 @@ from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem, as_problems
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.training.length_groups import group_by_length
+from keras_coconut.training.resumable_training import SavedRun, resumable
 
 # More than anybody asks for: a mistyped count must not fill the memory.
 _MOST_ROWS = 10**6
@@ -211,16 +214,41 @@ class CurriculumDataset(VaryingBatches):
                 stacklevel=4,
             )
 
-    def arrange_callbacks(self, callbacks):
+    @contextlib.contextmanager
+    def arranged(self, callbacks, model, epochs, verbose):
+        saved = resumable(callbacks)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # It has a model already, and an order of the user's own.
-            return callbacks
+            yield callbacks
+            return
         # The scheduler first: what others log, save or measure in an epoch
         # is of the stage that it sets.
-        return sorted(
+        callbacks = sorted(
             _listed(callbacks),
             key=lambda one: getattr(one, "dataset", None) is not self,
         )
+        if not saved:
+            yield callbacks
+            return
+        with SavedRun(callbacks, model, self, epochs, verbose) as callbacks:
+            yield callbacks
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what the batches follow from, as plain values.
+
+        `problems` is a digest of the tokens of all problems.
+        """
+        tokens = hashlib.sha256()
+        for problem in self._problems:
+            tokens.update(repr(tuple(problem)).encode())
+        names = ("batch_size", "shuffle", "seed", "steps_per_epoch")
+        return {
+            "problems": tokens.hexdigest()[:32],
+            "curriculum": repr(self.curriculum),
+            "batches": {
+                name: getattr(self, name) for name in (*names, "length_groups")
+            },
+        }
 
     def __len__(self):
         return self.steps_per_epoch or -(

@@ -1,0 +1,340 @@
+"""The callback that saves a run, and resumes it exactly where it was."""
+
+import datetime
+import sys
+import time
+from collections.abc import Iterable
+
+import keras
+
+from keras_coconut.checks import check_count, check_path, refuse, shown
+from keras_coconut.training import run_state
+from keras_coconut.training.callback_state import (
+    CallbackStates,
+    cut_logs,
+    log_sizes,
+    this_process,
+)
+from keras_coconut.training.saves import Saves
+
+
+class ResumableTraining(keras.callbacks.Callback):
+    """Saves a `fit` while it runs; the same `fit` called again resumes it.
+
+    A resumed run continues with the step after the save, inside an epoch too,
+    and computes exactly what the undisturbed run computes on the same backend:
+    weights, optimizer, random numbers, metrics, the order of the data,
+    `History`, the best figures of callbacks, and the rows of
+    `keras.callbacks.CSVLogger` and `TensorBoard` are part of a save. A `fit`
+    that is finished already restores the trained model and returns.
+
+    A save is written by a thread while training goes on. It appears once it is
+    whole, and its name holds the digest of its content; only then are older
+    ones deleted. The first is written before the first step, so that a folder
+    that cannot be written to is found at once.
+
+    A save opens on the other backends. There the run continues with other
+    random numbers: dropout draws from the generators of its backend.
+
+    The callback needs a `CurriculumDataset`, whose batches follow from a seed,
+    and callbacks given as a list. Of a callback, every plain attribute is saved
+    that changed since the start: numbers, strings, arrays, and structures of
+    these. What else a callback of your own remembers starts anew.
+
+    Args:
+        folder: string or path-like. Made if it is missing. One run at a time
+            can use it.
+        every: int, the most optimizer steps between two saves; or a
+            `datetime.timedelta`, the least time between them. The end of the
+            training is always saved. Defaults to `100`.
+        keep: int. How many saves stay. With 2 there is another one to resume
+            from if a disk damages the newest. Defaults to `2`.
+        allow_changes: strings. What may differ between a save and the run that
+            resumes from it, as the error says it: of `"problems"`,
+            `"curriculum"`, `"batches"`, `"backbone"`, `"optimizer"`,
+            `"trainable"`, `"callbacks"` and `"version"`. Defaults to `()`.
+
+    Raises:
+        ValueError: If an argument is not one of these. When the `fit` begins:
+            if another run uses the folder, if a save is damaged, or if it is
+            of another run; names the file and what differs. Nothing is
+            restored then.
+        OSError: If a save cannot be written. The one before it stays.
+
+    Example:
+    ```python
+    model.fit(
+        dataset,
+        epochs=dataset.curriculum.num_epochs,
+        callbacks=[
+            keras_coconut.CurriculumScheduler(dataset),
+            keras_coconut.ResumableTraining("runs/saves", every=500),
+        ],
+    )
+    ```
+    """
+
+    # Saves are made between two steps, where nothing has to be waited for.
+    async_safe = True
+
+    def __init__(
+        self,
+        folder,
+        every: int | datetime.timedelta = 100,
+        keep: int = 2,
+        allow_changes: Iterable[str] = (),
+    ):
+        super().__init__()
+        self.folder = check_path("folder", folder)
+        if isinstance(every, datetime.timedelta):
+            if every <= datetime.timedelta(0):
+                raise refuse("every", "a time of more than 0", every)
+            self.every = every
+        else:
+            self.every = check_count("every", every, least=1)
+        self.keep = check_count("keep", keep, least=1)
+        if isinstance(allow_changes, str):
+            allow_changes = (allow_changes,)
+        self.allow_changes = tuple(allow_changes)
+        unknown = [n for n in self.allow_changes if n not in _MAY_CHANGE]
+        if unknown:
+            raise refuse(
+                "allow_changes", f"names from {list(_MAY_CHANGE)}", unknown[0]
+            )
+
+    def on_train_begin(self, logs=None):
+        if not getattr(self.model, "_resumes_runs", False):
+            raise ValueError(
+                "`ResumableTraining` needs `ContinuousThoughtLM.fit` on a "
+                "`CurriculumDataset`, with `callbacks` as a list"
+            )
+
+
+_MAY_CHANGE = (
+    "problems",
+    "curriculum",
+    "batches",
+    "backbone",
+    "optimizer",
+    "trainable",
+    "callbacks",
+    "version",
+)
+
+
+class SavedRun(keras.callbacks.CallbackList):
+    """The callbacks of a `fit` that is saved, at the points where it may be.
+
+    No callback stands at these points: before all others where a step begins,
+    and after all others, `History` too, where an epoch ends. In an epoch that
+    is resumed, Keras counts through the steps that were taken before; no
+    callback hears of them, and the model skips them.
+
+    A context manager, which leaves the folder to others.
+
+    Args:
+        callbacks: list of callbacks, one of them a `ResumableTraining`.
+        model: the `ContinuousThoughtLM` that is trained.
+        dataset: the `CurriculumDataset` that it is trained on.
+        epochs: int.
+        verbose: see `keras.Model.fit`.
+    """
+
+    def __init__(self, callbacks, model, dataset, epochs, verbose):
+        self._options = _only_one(callbacks)
+        log_sizes(callbacks)  # Raises an error for a log that cannot go on.
+        self._dataset = dataset
+        self._described = run_state.describe_run(model, dataset, callbacks)
+        self._saves = Saves(self._options.folder, self._options.keep)
+        try:
+            self._restored = self._saves.newest()
+            if self._restored is not None:
+                self._check(self._restored["described"])
+                cut_logs(
+                    callbacks,
+                    self._restored["logs"],
+                    self._restored["process"],
+                )
+            super().__init__(
+                callbacks,
+                add_history=True,
+                add_progbar=verbose != 0,
+                model=model,
+                verbose=verbose,
+                epochs=epochs,
+                steps=len(dataset),
+            )
+        except BaseException:
+            self._saves.close()
+            raise
+        self._epoch = self._first_step = self._step = 0
+        self._steps = 0  # Of the whole run.
+        self._saved_steps, self._saved_at = 0, time.monotonic()
+
+    def __enter__(self):
+        self._model._resumes_runs = True
+        return self
+
+    def __exit__(self, *_):
+        self._model._resumes_runs = False
+        self._model._initial_epoch = None
+        self._model.skips_step = False
+        self._dataset.first_batch = 0
+        self._saves.close()
+
+    # === Where Keras calls ===
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if keras.config.backend() == "tensorflow":
+            # Elsewhere `fit` has made the metrics' variables by now.
+            self._model._symbolic_build(data_batch=self._dataset[0])
+        self._states = CallbackStates(self.callbacks)
+        if self._restored is None:
+            self._save(0, 0)
+            self._saves.wait()
+        else:
+            self._restore(self._restored)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self._epoch, self._first_step = epoch, 0
+        if self._restored is not None:
+            self._first_step = self._restored["step"]
+            self._dataset.first_batch = self._first_step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._model.skips_step = batch < self._first_step
+        if self._model.skips_step:
+            return
+        if self._restored is not None:
+            if batch:
+                # Once more: whatever begins an epoch, and may reset or draw
+                # something then, did so before the save.
+                self._give(self._restored)
+                model = self._options.model
+                run_state.give_metrics(model, self._restored["model"])
+            self._restored = None
+        self._step = batch
+        if self._is_due():
+            self._save(self._epoch, batch)
+        super().on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._model.skips_step:
+            return
+        self._steps += batch + 1 - self._step
+        super().on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._dataset.first_batch = 0
+        super().on_epoch_end(epoch, logs)
+        ends = epoch + 1 == self.params["epochs"] or self._model.stop_training
+        if ends or self._is_due():
+            self._save(epoch + 1, 0)
+        if ends:
+            self._saves.wait()
+
+    # === Saving ===
+
+    def _is_due(self):
+        if isinstance(self._options.every, datetime.timedelta):
+            passed = time.monotonic() - self._saved_at
+            return passed >= self._options.every.total_seconds()
+        return self._steps - self._saved_steps >= self._options.every
+
+    def _save(self, epoch, step):
+        if self._async_train:
+            self._flush_futures()
+        # The property of a callback brings the variables up to date on JAX.
+        model = self._options.model
+        self._saved_steps, self._saved_at = self._steps, time.monotonic()
+        self._saves.write(
+            self._steps,
+            {
+                "described": self._described,
+                "process": this_process(),
+                "epoch": epoch,
+                "step": step,
+                "steps": self._steps,
+                "stopped": bool(model.stop_training),
+                "model": run_state.take_model(model),
+                "random": run_state.take_random(),
+                "callbacks": self._states.get(),
+                "logs": log_sizes(self.callbacks),
+            },
+        )
+
+    # === Resuming ===
+
+    def _check(self, saved):
+        """Raises a `ValueError` for the save of another run."""
+        found = run_state.differences(saved, self._described)
+        for name in self._options.allow_changes:
+            found.pop(name, None)
+        if found:
+            raise ValueError(
+                f"`folder` must hold the saves of this run, to resume it. "
+                f"Received: folder={self._options.folder!r}, where "
+                f"{'; '.join(found.values())}. Choose another folder, delete "
+                "this one to begin anew, or name what may differ in "
+                f"`allow_changes`: {', '.join(found)}"
+            )
+
+    def _restore(self, saved):
+        model, epochs = self._options.model, self.params["epochs"]
+        wrong = run_state.differing_variables(model, saved["model"])
+        if wrong:
+            raise ValueError(
+                "`folder` must hold the saves of such a model. Received: "
+                f"folder={self._options.folder!r}, with {wrong}"
+            )
+        self._give(saved)
+        self._steps = self._saved_steps = saved["steps"]
+        model._initial_epoch = epochs if saved["stopped"] else saved["epoch"]
+        print(
+            f"keras_coconut: resumes epoch {saved['epoch'] + 1} at step "
+            f"{saved['step'] + 1} from {self._options.folder}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _give(self, saved):
+        model = self._options.model
+        rate = model.optimizer.get_config().get("learning_rate")
+        run_state.give_model(model, saved["model"])
+        if saved["described"]["optimizer"] != self._described["optimizer"]:
+            # It may differ: a learning rate that was changed is wanted.
+            if isinstance(rate, float):
+                model.optimizer.learning_rate = rate
+        self._states.set(saved["callbacks"])
+        run_state.give_random(saved["random"])
+
+
+def _only_one(callbacks):
+    found = [c for c in callbacks if isinstance(c, ResumableTraining)]
+    others = [
+        type(callback).__name__
+        for callback in callbacks
+        if isinstance(callback, keras.callbacks.BackupAndRestore)
+    ]
+    if len(found) != 1 or others:
+        names = ["ResumableTraining"] * len(found) + others
+        raise ValueError(
+            "`callbacks` must hold one callback that resumes a run. Received: "
+            f"{', '.join(names)}"
+        )
+    return found[0]
+
+
+def resumable(callbacks) -> bool:
+    """Returns whether callbacks given to `fit` hold a `ResumableTraining`."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        if any(isinstance(c, ResumableTraining) for c in callbacks.callbacks):
+            raise refuse(
+                "callbacks",
+                "a list with `ResumableTraining`, not a `CallbackList`",
+                shown(callbacks),
+            )
+        return False
+    return any(isinstance(c, ResumableTraining) for c in callbacks or ())

@@ -1,0 +1,384 @@
+"""A run that is interrupted, or killed, and resumed is the undisturbed run."""
+
+import datetime
+import json
+import os
+
+import keras
+import killed_run
+import numpy as np
+import pytest
+import tiny
+from keras import ops
+
+import keras_coconut
+
+BACKEND = keras.config.backend()
+# Stages 0, 1 and the extra one, two epochs each, of three steps.
+CURRICULUM = keras_coconut.Curriculum(
+    max_stage=1, epochs_per_stage=2, mixing_probability=0.3
+)
+EPOCHS, STEPS = 6, 3
+
+
+class Interruption(Exception):
+    pass
+
+
+class InterruptAt(keras.callbacks.Callback):
+    """Ends a `fit` before a step, counted from 0 in the whole run."""
+
+    async_safe = True
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.epoch * STEPS + batch == self.step:
+            raise Interruption
+
+
+def make(dropout=0.2, problems=12, optimizer=None, **kwargs):
+    keras.utils.set_random_seed(3)
+    model = tiny.text_model(layers=1, dropout=dropout)
+    kwargs = {"batch_size": 4, "seed": 1, **kwargs}
+    dataset = keras_coconut.CurriculumDataset(
+        tiny.problems(problems), model.preprocessor, CURRICULUM, **kwargs
+    )
+    tiny.compiled(model, optimizer or keras.optimizers.AdamW(3e-2))
+    return model, dataset
+
+
+def train(folder, step=-1, callbacks=(), options=None, made=None, **kwargs):
+    model, dataset = made or make()
+    options = {"every": 2, **(options or {})}
+    history = model.fit(
+        dataset,
+        epochs=EPOCHS,
+        verbose=0,
+        callbacks=[
+            keras_coconut.CurriculumScheduler(dataset),
+            *callbacks,
+            InterruptAt(step),
+            keras_coconut.ResumableTraining(folder, **options),
+        ],
+        **kwargs,
+    )
+    return model, history
+
+
+def interrupted(folder, step, **kwargs):
+    with pytest.raises(Interruption):
+        train(folder, step, **kwargs)
+
+
+def values(model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return [np.array(ops.convert_to_numpy(v)) for v in variables]
+
+
+def assert_same(one, other):
+    for mine, theirs in zip(values(one), values(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_saving_changes_nothing(undisturbed):
+    model, dataset = make()
+    history = model.fit(
+        dataset,
+        epochs=EPOCHS,
+        verbose=0,
+        callbacks=[keras_coconut.CurriculumScheduler(dataset)],
+    )
+    assert history.history == undisturbed[1].history
+    assert_same(model, undisturbed[0])
+
+
+# Before anything, inside epochs, at their beginning, and inside the first epoch
+# of a stage, at whose beginning the optimizer starts anew.
+@pytest.mark.parametrize("steps", [[0, 5], [3, 7, 8], [17]])
+def test_interrupted_and_resumed(tmp_path, undisturbed, steps):
+    for step in steps:
+        interrupted(tmp_path, step)
+    model, history = train(tmp_path)
+    assert history.history == undisturbed[1].history
+    assert history.epoch == list(range(EPOCHS))
+    assert_same(model, undisturbed[0])
+
+
+def test_killed_and_resumed(tmp_path):
+    undisturbed = killed_run.finish(tmp_path / "undisturbed")
+    folder = tmp_path / "killed"
+    # In a step, with half a save written, and behind a validation.
+    for when in ("step 8", "save 3", "epoch 5"):
+        assert killed_run.kill(folder, when), when
+    resumed = killed_run.finish(folder)
+    for result in (undisturbed, resumed):
+        del result["seconds"]
+    assert resumed == undisturbed
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, undisturbed):
+    trained, _ = train(tmp_path)
+    taken = []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: taken.append(batch)
+    )
+    model, history = train(
+        tmp_path,
+        callbacks=[callback],
+        options={"allow_changes": "callbacks"},
+    )
+    assert not taken
+    assert history.history == undisturbed[1].history
+    assert model.num_thoughts == CURRICULUM.num_thoughts(CURRICULUM.last_stage)
+    assert_same(model, trained)
+
+
+def test_a_run_that_stopped_early_is_finished(tmp_path):
+    def stopping():
+        return keras.callbacks.EarlyStopping("stage", mode="min", patience=1)
+
+    _, history = train(tmp_path, callbacks=[stopping()])
+    assert len(history.epoch) == 2
+    _, again = train(tmp_path, callbacks=[stopping()])
+    assert again.history == history.history
+
+
+def test_callbacks_hear_of_each_step_once(tmp_path):
+    class Heard(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.began, self.ended = [], []
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.began.append(batch)
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.ended.append((batch, sorted(logs)))
+
+    interrupted(tmp_path, 5, callbacks=[Heard()])
+    heard = Heard()
+    train(tmp_path, callbacks=[heard])
+    # The save was made before step 4; what was heard until then came back.
+    assert heard.began == [0, 1, 2] * EPOCHS
+    assert [batch for batch, _ in heard.ended] == heard.began
+    assert {tuple(logs) for _, logs in heard.ended} == {
+        ("loss", "sparse_categorical_accuracy", "stage", "thoughts")
+    }
+
+
+def test_logs_hold_each_epoch_once(tmp_path):
+    def logging():
+        return [
+            keras.callbacks.CSVLogger(str(tmp_path / "log.csv"), append=True),
+            keras.callbacks.TensorBoard(
+                str(tmp_path / "logs"), write_graph=False, update_freq=1
+            ),
+        ]
+
+    # The save was made before step 10, within epoch 3.
+    interrupted(tmp_path / "saves", 13, callbacks=logging(), **EVERY_5)
+    train(tmp_path / "saves", callbacks=logging(), **EVERY_5)
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == [
+        "epoch",
+        *map(str, range(EPOCHS)),
+    ]
+    steps = scalars(tmp_path / "logs" / "train")
+    assert steps["epoch_loss"] == list(range(EPOCHS))
+    # Keras counts batches from 1.
+    assert steps["batch_loss"] == [1 + i for i in range(EPOCHS * STEPS)]
+
+
+EVERY_5 = {"options": {"every": 5}}
+
+
+def scalars(folder):
+    """The steps of each scalar in TensorBoard's files, in order."""
+    from tensorboard.backend.event_processing import event_file_loader
+
+    found = {}
+    for path in sorted(folder.iterdir(), key=os.path.getmtime):
+        for event in event_file_loader.EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(event.step)
+    return found
+
+
+def test_every_so_often(tmp_path):
+    numbers = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            names = [n for n in os.listdir(tmp_path) if n.startswith("save-")]
+            numbers.append(max(int(name.split("-")[1]) for name in names))
+
+    options = {"every": datetime.timedelta(days=1), "keep": 1}
+    train(tmp_path, callbacks=[Look()], options=options)
+    assert numbers == [0] * EPOCHS
+    (save,) = (n for n in os.listdir(tmp_path) if n.startswith("save-"))
+    assert int(save.split("-")[1]) == EPOCHS * STEPS
+
+
+@pytest.mark.parametrize("other", ["torch", "jax"])
+def test_a_save_opens_on_another_backend(tmp_path, other):
+    """Killed on another backend; the steps that follow are as they were."""
+    if other == BACKEND:
+        other = "tensorflow"
+    without = {"KILLED_RUN_DROPOUT": "0"}
+    there = killed_run.finish(
+        tmp_path / "there", KERAS_BACKEND=other, **without
+    )
+    process = killed_run.start(
+        tmp_path / "here", "step 8", KERAS_BACKEND=other, **without
+    )
+    process.communicate()
+    here = killed_run.finish(tmp_path / "here", **without)
+    assert here["epochs"] == there["epochs"]
+    # The epoch in which it was killed, and the one after it.
+    for epoch in (1, 2):
+        assert here["history"]["loss"][epoch] == pytest.approx(
+            there["history"]["loss"][epoch], abs=1e-4
+        )
+
+
+# === What is refused ===
+
+
+@pytest.mark.parametrize(
+    "made, named",
+    [
+        (dict(problems=11), "problems"),
+        (dict(seed=2), "batches"),
+        (dict(batch_size=6), "batches"),
+        (dict(dropout=0.1), "backbone"),
+        (dict(optimizer=keras.optimizers.Adam(3e-2)), "optimizer"),
+        (dict(optimizer=keras.optimizers.AdamW(1e-2)), "optimizer"),
+    ],
+)
+def test_the_saves_of_another_run(tmp_path, made, named):
+    interrupted(tmp_path, 1)
+    before = sorted(os.listdir(tmp_path))
+    model, dataset = make(**made)
+    start = model.get_weights()
+    with pytest.raises(ValueError, match=f"`{named}` was .* and is") as error:
+        train(tmp_path, made=(model, dataset))
+    assert "delete this one to begin anew" in str(error.value)
+    for one, other in zip(model.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_change_that_is_allowed(tmp_path):
+    interrupted(tmp_path, 5)
+    optimizer = keras.optimizers.AdamW(1e-3)
+    model, history = train(
+        tmp_path,
+        made=make(optimizer=optimizer),
+        options={"allow_changes": ["optimizer"]},
+    )
+    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
+    assert history.epoch == list(range(EPOCHS))
+
+
+def test_weights_that_train_no_more(tmp_path):
+    interrupted(tmp_path, 1)
+    model, dataset = make()
+    model.backbone.token_embedding.trainable = False
+    model.compile(keras.optimizers.AdamW(3e-2))
+    with pytest.raises(ValueError, match="`trainable` was"):
+        train(tmp_path, made=(model, dataset))
+
+
+def test_a_damaged_save(tmp_path):
+    interrupted(tmp_path, 5)
+    newest = max(tmp_path.glob("*.save"))
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    with pytest.raises(ValueError, match=newest.name):
+        train(tmp_path)
+    newest.unlink()
+    train(tmp_path)
+
+
+def test_callbacks_that_do_not_go_with_it(tmp_path):
+    model, dataset = make()
+    saving = keras_coconut.ResumableTraining(tmp_path)
+
+    def fit(x, callbacks):
+        callbacks = [*callbacks, keras_coconut.CurriculumScheduler(dataset)]
+        model.fit(x, epochs=EPOCHS, callbacks=callbacks, verbose=0)
+
+    given = [keras_coconut.CurriculumScheduler(dataset), saving]
+    given = keras.callbacks.CallbackList(given, model=model)
+    with pytest.raises(ValueError, match="a list with `ResumableTraining`"):
+        model.fit(dataset, callbacks=given, verbose=0)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    for others in ([backup], [keras_coconut.ResumableTraining(tmp_path)]):
+        with pytest.raises(ValueError, match="one callback that resumes"):
+            fit(dataset, [saving, *others])
+    with pytest.raises(ValueError, match="needs `ContinuousThoughtLM.fit`"):
+        fit(dataset[0][0], [saving])
+    log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    with pytest.raises(ValueError, match="`append=True`"):
+        fit(dataset, [saving, log])
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    class Second(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            with pytest.raises(ValueError, match="must not be in use"):
+                train(tmp_path)
+
+    train(tmp_path, callbacks=[Second()])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"every": 0},
+        {"every": 1.5},
+        {"every": datetime.timedelta(0)},
+        {"keep": 0},
+        {"allow_changes": "weights"},
+        {"folder": 1},
+    ],
+)
+def test_arguments(tmp_path, arguments):
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        keras_coconut.ResumableTraining(**{"folder": tmp_path, **arguments})
+
+
+def test_the_folder_is_looked_at_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        train(tmp_path / "file" / "saves")
+
+
+def test_a_log_that_was_cut(tmp_path):
+    def logging():
+        return [keras.callbacks.CSVLogger(str(tmp_path / "a.csv"), append=True)]
+
+    interrupted(tmp_path / "saves", 8, callbacks=logging())
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(ValueError, match="a.csv` must hold what it held"):
+        train(tmp_path / "saves", callbacks=logging())
+
+
+def test_the_result_is_of_json(tmp_path):
+    """What History holds after a resume is what Keras puts there."""
+    interrupted(tmp_path, 7)
+    _, history = train(tmp_path)
+    json.dumps(history.history)
