@@ -17,6 +17,8 @@ from absl import app, flags
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # As in `keras_coconut.methods`, which a test compares.
+# Set in the environment of a process that must end with the one before it.
+DRIVEN = "KERAS_COCONUT_DRIVEN"
 METHODS = (
     "coconut",
     "cot",

@@ -15,10 +15,8 @@ from problem_flags import FLAGS, flag_values, vocabulary_files
 WRITTEN = (
     "configuration.json",
     "predictions.json",
-    "backup/latest.weights.h5",
-    "backup/latest.weights.h5.bkp",
-    "backup/training_metadata.json",
-    "backup/training_metadata.json.bkp",
+    "saves/lock",
+    "saves/save-*.save",
     *PRESET_FILES,
 )
 # Where a model comes from; from the last two, it starts from scratch.
@@ -37,7 +35,14 @@ ASKED_AGAIN = (
     "overwrite",
 )
 # What an interrupted run may change when it is resumed.
-NOT_OF_TRAINING = ("test", "max_length", "evaluate_only", "output", "overwrite")
+NOT_OF_TRAINING = (
+    "test",
+    "max_length",
+    "save_every",
+    "evaluate_only",
+    "output",
+    "overwrite",
+)
 
 
 def check_flags():
@@ -135,18 +140,12 @@ def check_training_folder(output, configuration):
             f"Received: {output}, where this run is finished; --evaluate_only "
             "asks the model again, --overwrite trains anew"
         )
-    if resumed and FLAGS.lora_rank:
-        # Keras saves LoRA weights merged, and loads them as zeros.
-        raise app.UsageError(
-            "--output must be a new folder with --lora_rank, which cannot be "
-            f"resumed. Received: {output}; --overwrite trains anew"
-        )
     return resumed
 
 
 def check_trained_folder(output):
     """Raises a `UsageError` unless the folder holds a trained model."""
-    if (output / "backup").exists():
+    if (output / "saves").exists():
         raise app.UsageError(
             "--evaluate_only needs a finished run in --output. Received: "
             f"{output}, which was interrupted; the same flags without "

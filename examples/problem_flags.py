@@ -186,6 +186,13 @@ flags.DEFINE_integer(
     upper_bound=2**32 - 1,
     **TRAINING,
 )
+flags.DEFINE_integer(
+    "save_every",
+    100,
+    "Steps from one save to the next, from which a run resumes.",
+    lower_bound=1,
+    **TRAINING,
+)
 
 flags.DEFINE_integer(
     "max_length", None, "Most tokens of a response.", lower_bound=1, **ASKING
@@ -197,7 +204,7 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "output",
     "runs/coconut",
-    "Folder for `preset`, `predictions.json`, and `backup` while training.",
+    "Folder for `preset`, `predictions.json`, and `saves` while training.",
     **OUTPUT,
 )
 flags.DEFINE_bool(

@@ -204,17 +204,11 @@ class Training:
                     **best,
                 )
             )
-        if not FLAGS.lora_rank:
-            # Last: an epoch is done once its answers are kept, too. The backup
-            # stays until all is written, and so does the one before it, since
-            # a run may be killed while it saves.
-            callbacks.append(
-                keras.callbacks.BackupAndRestore(
-                    str(self.output / "backup"),
-                    double_checkpoint=True,
-                    delete_checkpoint=False,
-                )
+        callbacks.append(
+            keras_coconut.ResumableTraining(
+                self.output / "saves", every=FLAGS.save_every
             )
+        )
         return callbacks
 
     def run(self, configuration, resumed):
@@ -230,14 +224,14 @@ class Training:
                 verbose=2,
             )
         except KeyboardInterrupt:
-            remedy = "the same flags resume it after its last whole epoch"
-            if FLAGS.lora_rank:
-                remedy = "with --lora_rank only --overwrite starts it anew"
-            sys.exit(f"interrupted in {self.output}: {remedy}")
+            sys.exit(
+                f"interrupted in {self.output}: the same flags resume it from "
+                "its last save"
+            )
         if self.keeps_best:
             return load_trained(self.output)
         self.model.save_to_preset(str(self.output / "preset"))
         return self.model
 
-    def remove_backup(self):
-        shutil.rmtree(self.output / "backup", ignore_errors=True)
+    def remove_saves(self):
+        shutil.rmtree(self.output / "saves", ignore_errors=True)

@@ -15,11 +15,12 @@ The paper's ProsQA rows with a pretrained GPT-2, on a GPU:
         --dataset prosqa --scale paper --methods coconut,cot,no_cot
 
 Every run is a process of its own in a folder of its own; what is finished is
-not done again, and what was broken off goes on. Beside each accuracy stand its
+not done again, and what was interrupted resumes. Beside each accuracy stand its
 controls: the same model without thoughts, with noise in their place, with those
 of another problem, and with their mean.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -32,6 +33,7 @@ import time
 from absl import app, flags
 from command_line import (
     BACKENDS,
+    DRIVEN,
     METHODS,
     blame,
     check_backend,
@@ -146,7 +148,7 @@ def run_all(folder, runs, backend):
     """Runs what is not finished, some at a time; returns what failed."""
     waiting = [run for run in runs if not result_path(folder, run).exists()]
     print(f"{len(runs)} runs, {len(waiting)} to do, in {folder}", flush=True)
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    environment = {**os.environ, "KERAS_BACKEND": backend, DRIVEN: "1"}
     cores = cores_of_processes(FLAGS.processes)
     running, failed, start = {}, [], time.perf_counter()
     while waiting or running:
@@ -156,6 +158,8 @@ def run_all(folder, runs, backend):
             process = subprocess.Popen(
                 [sys.executable, "-u", str(RUN), str(folder), *map(str, run)],
                 env=environment,
+                # It ends when this script does, and the pipe with it.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Not known on Windows, which has no cores to share out here.
@@ -182,6 +186,21 @@ def run_all(folder, runs, backend):
             )
         time.sleep(0.5)
     return failed
+
+
+@contextlib.contextmanager
+def only_one(folder):
+    """Refuses a folder in which this script is running already."""
+    # Here and not above: Keras takes seconds to import.
+    from keras_coconut.files import try_lock
+
+    with open(folder / "lock", "a") as file:
+        if not try_lock(file):
+            raise app.UsageError(
+                "--output must be a folder that no other reproduce_table.py "
+                f"works in. Received: {folder}, where one is running"
+            )
+        yield
 
 
 def cores_of_processes(processes):
@@ -236,7 +255,8 @@ def main(_):
                 read_result(folder, each)
     else:
         claim_folder(folder, configuration)
-    failed = run_all(folder, runs, backend)
+    with only_one(folder):
+        failed = run_all(folder, runs, backend)
     results = {}
     for method in FLAGS.methods:
         of_seeds = [

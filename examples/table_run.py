@@ -3,22 +3,24 @@
     KERAS_BACKEND=jax python examples/table_run.py FOLDER METHOD SEED
 
 FOLDER holds the table's `configuration.json`. The run trains in
-FOLDER/METHOD-SEED, takes itself up again where it was broken off, and ends with
-`result.json` there.
+FOLDER/METHOD-SEED, resumes where it was interrupted, and ends with
+`result.json` there. It ends itself when the script that started it does.
 """
 
 import json
+import os
 import pathlib
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
 import keras
 import keras_hub
 from absl import app
-from command_line import METHODS, blame, stop
+from command_line import DRIVEN, METHODS, blame, stop
 from output_folder import read_json
 from table_recipes import (
     Recipe,
@@ -146,12 +148,7 @@ def train(recipe, method, seed, splits, dataset_name, folder):
                 curriculum=curriculum,
             ),
             keras.callbacks.CSVLogger(str(folder / "epochs.csv"), append=True),
-            # Resumes with the epoch that was interrupted. Last: an epoch is
-            # done once its model is evaluated, too. The backup before it stays,
-            # since a run may be killed while it saves.
-            keras.callbacks.BackupAndRestore(
-                str(folder / "backup"), double_checkpoint=True
-            ),
+            keras_coconut.ResumableTraining(folder / "saves", every=500),
         ],
     )
     trained.touch()
@@ -239,10 +236,25 @@ def main(table_folder, configuration, method, seed):
         },
     }
     write_whole(folder / "result.json", json.dumps(result, indent=1))
-    shutil.rmtree(folder / "backup", ignore_errors=True)
+    shutil.rmtree(folder / "saves", ignore_errors=True)
+
+
+def end_with_driver():
+    """Ends this process as soon as the script that started it has ended.
+
+    Killed as that may be, it would leave a run to which nobody listens.
+    """
+
+    def wait():
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
+    if os.environ.get(DRIVEN):
+        end_with_driver()
     try:
         main(*read_arguments(sys.argv[1:]))
     except app.UsageError as error:

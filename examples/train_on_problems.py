@@ -25,10 +25,9 @@ question with the right answer, the prediction and whether that is right, and
 the accuracy with and without thoughts. `--evaluate_only` asks a saved model
 again.
 
-An interrupted run resumes when the script is called again with the same flags.
-It begins with the epoch that was interrupted: Keras saves weights and optimizer
-in OUTPUT/backup after each epoch. With dropout the resumed run draws other
-numbers than an uninterrupted one.
+An interrupted run resumes when the script is called again with the same flags:
+from its last save in OUTPUT/saves, of which there is one every `--save_every`
+steps, and exactly as if it had not been interrupted.
 
 A folder that is in use is refused. `--overwrite` replaces what this script
 wrote in it and leaves every other file. `--help` lists all flags by section.
@@ -76,7 +75,7 @@ def main(_):
             remove_written(output, WRITTEN)
         model = training.run(configuration, resumed)
         ask(model, test, output)
-        training.remove_backup()
+        training.remove_saves()
     print(f"took {time.perf_counter() - start:.0f} seconds")
 
 

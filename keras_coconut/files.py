@@ -201,7 +201,7 @@ def written_aside(folder: str):
         os.fsync(file.fileno())
         file.close()  # Windows moves no open file.
         os.replace(temporary, target)
-        _sync_folder(folder)
+        sync(folder)
 
     # Unlike `tempfile`, `open` leaves the permissions to the umask.
     with open(temporary, "xb") as file:
@@ -219,11 +219,17 @@ def _discard(file, path):
     os.unlink(path)
 
 
-def _sync_folder(folder):
-    """Makes sure that a new name is on the disk, where the system can."""
+def sync(path) -> None:
+    """Makes sure that a file, or the names in a folder, are on the disk.
+
+    Example:
+    ```python
+    sync(__file__)
+    ```
+    """
     if os.name != "posix":
         return
-    descriptor = os.open(folder or ".", os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError:

@@ -1,6 +1,7 @@
 """The callback that answers validation problems while training."""
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterable
@@ -20,7 +21,10 @@ from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.evaluation.request import check_model, check_request
 from keras_coconut.evaluation.results_file import damaged, read_object
 from keras_coconut.files import check_writable, make_folder, write_whole
+from keras_coconut.models.finite import first_not_finite
 from keras_coconut.problems import Problem, as_problems
+
+_log = logging.getLogger("keras_coconut")
 
 
 class AnswerAccuracy(keras.callbacks.Callback):
@@ -262,6 +266,15 @@ class AnswerAccuracy(keras.callbacks.Callback):
 
     def _keep_best(self, found):
         if self._best is not None and found.accuracy <= self._best:
+            return
+        weight = first_not_finite(self.model)
+        if weight is not None:
+            _log.warning(
+                "the model is not kept in %s: not all numbers of its weight %s "
+                "are finite",
+                self.best_preset,
+                weight,
+            )
             return
         self._best = found.accuracy
         self.model.save_to_preset(self.best_preset)

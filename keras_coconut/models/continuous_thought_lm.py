@@ -415,5 +415,19 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         return config
 
     def save_to_preset(self, preset_dir, max_shard_size=10):
-        super().save_to_preset(preset_dir, max_shard_size)
-        presets.complete_preset(self.backbone, preset_dir)
+        """Saves the model as a preset; see `keras_hub.models.Task`.
+
+        Files that are there are replaced once the whole preset is written.
+
+        Raises:
+            OSError: If the preset cannot be written. One that is there already
+                is what it was.
+        """
+
+        def save(folder):
+            super(ContinuousThoughtLM, self).save_to_preset(
+                folder, max_shard_size
+            )
+            presets.complete_preset(self.backbone, folder)
+
+        presets.save_aside(self, preset_dir, save)

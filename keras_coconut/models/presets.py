@@ -1,16 +1,22 @@
 """Presets: our own, plain ones of KerasHub, and damaged ones."""
 
 import contextlib
+import errno
 import json
+import math
 import os
 import pathlib
+import secrets
+import shutil
 
 import h5py
 import keras_hub
+import numpy as np
 from keras_hub.src.utils import preset_utils
 
 from keras_coconut.backbones import check_family
 from keras_coconut.checks import check_path, shown
+from keras_coconut.files import PARTIAL, make_folder, shown_path, sync
 from keras_coconut.text.marker_tokens import add_thought_tokens
 
 # What `from_preset` hands on to the preprocessor of a plain preset.
@@ -54,6 +60,56 @@ def load(cls, preset, load_weights: bool, kwargs):
             preset, tokenizer=tokenizer, **of_preprocessor
         )
     return cls(backbone=backbone, **kwargs)
+
+
+def save_aside(model, folder: str, save) -> None:
+    """Lets a function write a preset, and moves it into place once it is whole.
+
+    After an error, a preset that is there already is what it was.
+
+    Args:
+        model: the `keras_hub.models.Task` that is saved.
+        folder: string. Where the preset should be. Other files in it stay.
+        save: function of a folder to write the preset to.
+
+    Raises:
+        OSError: If the folder cannot be written to, or has no room.
+    """
+    folder = check_path("preset_dir", folder)
+    make_folder(folder)
+    # HDF5 may stop the whole process on a full disk.
+    needed = sum(
+        math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
+        for weight in model.weights
+    )
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"no room for a preset of {needed} bytes, with {free} free",
+            shown_path(folder),
+        )
+    written = pathlib.Path(folder, f".{secrets.token_hex(16)}{PARTIAL}")
+    try:
+        save(str(written))
+        files = [path for path in written.rglob("*") if path.is_file()]
+        # Weights last: until then, the old ones go with the old settings.
+        for path in sorted(files, key=_is_of_weights):
+            target = pathlib.Path(folder, path.relative_to(written))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync(path)
+            os.replace(path, target)
+        names = {path.name for path in files}
+        for path in pathlib.Path(folder).iterdir():
+            # Weights of before, in other parts, would be read instead.
+            if _is_of_weights(path) and path.name not in names:
+                path.unlink()
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+
+
+def _is_of_weights(path) -> bool:
+    return ".weights." in path.name
 
 
 def complete_config(backbone, config) -> None:

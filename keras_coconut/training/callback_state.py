@@ -101,7 +101,8 @@ def cut_logs(callbacks: list, sizes: dict[str, int], process: tuple) -> None:
         for path in map(os.path.abspath, _logs(callback)):
             size = os.path.getsize(path) if os.path.exists(path) else 0
             known = sizes.get(path, 0)
-            if path not in sizes and _writer(path) not in (None, tuple(process)):
+            writer = _writer(path)
+            if path not in sizes and writer and writer != tuple(process):
                 continue  # Of another run.
             if size < known:
                 raise ValueError(

@@ -89,18 +89,11 @@ class ResumableTraining(keras.callbacks.Callback):
         if isinstance(every, datetime.timedelta):
             if every <= datetime.timedelta(0):
                 raise refuse("every", "a time of more than 0", every)
-            self.every = every
         else:
-            self.every = check_count("every", every, least=1)
+            every = check_count("every", every, least=1)
+        self.every = every
         self.keep = check_count("keep", keep, least=1)
-        if isinstance(allow_changes, str):
-            allow_changes = (allow_changes,)
-        self.allow_changes = tuple(allow_changes)
-        unknown = [n for n in self.allow_changes if n not in _MAY_CHANGE]
-        if unknown:
-            raise refuse(
-                "allow_changes", f"names from {list(_MAY_CHANGE)}", unknown[0]
-            )
+        self.allow_changes = _check_changes(allow_changes)
 
     def on_train_begin(self, logs=None):
         if not getattr(self.model, "_resumes_runs", False):
@@ -120,6 +113,17 @@ _MAY_CHANGE = (
     "callbacks",
     "version",
 )
+
+
+def _check_changes(names) -> tuple[str, ...]:
+    names = [names] if isinstance(names, str) else names
+    expected = f"names from {list(_MAY_CHANGE)}"
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise refuse("allow_changes", expected, names)
+    for name in names:
+        if not isinstance(name, str) or name not in _MAY_CHANGE:
+            raise refuse("allow_changes", expected, names)
+    return tuple(names)
 
 
 class SavedRun(keras.callbacks.CallbackList):

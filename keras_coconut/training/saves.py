@@ -226,7 +226,7 @@ def _unpack(value, arrays):
     if "tuple" in value:
         return tuple(_unpack(value["tuple"], arrays))
     if "dict" in value:
-        return {k: v for k, v in _unpack(value["dict"], arrays)}
+        return dict(_unpack(value["dict"], arrays))
     # Keras needs it, too; it tells NumPy what bfloat16 is.
     import ml_dtypes  # noqa: F401
 

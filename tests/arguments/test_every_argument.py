@@ -93,7 +93,7 @@ ELSEWHERE = {
     "Curriculum.draw_layout": "test_curriculum.py",
     "Curriculum.layouts_shown": "test_curriculum.py",
     "CurriculumDataset(kwargs)": "training/test_workers.py",
-    "CurriculumDataset.arrange_callbacks": WITHIN,
+    "CurriculumDataset.arranged": WITHIN,
     "CurriculumDataset.check_callbacks": WITHIN,
     "Evaluation": RESULT,
     "Evaluation.from_dict(entry)": "evaluation/test_evaluation.py",

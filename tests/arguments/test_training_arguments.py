@@ -1,5 +1,7 @@
 """Every argument of the dataset, its scheduler and its curriculum."""
 
+from datetime import timedelta
+
 import bad_values as bad
 import numpy as np
 import pytest
@@ -165,6 +167,23 @@ TABLE = {
             reset_optimizer=(*bad.NO_CHOICE, "Stage"),
         ),
         dict(validation_dataset=[None], reset_optimizer=[np.str_("never")]),
+    ),
+    "ResumableTraining": Call(
+        lambda s: keras_coconut.ResumableTraining,
+        lambda s: dict(folder="saves"),
+        dict(
+            folder=bad.NO_PATH,
+            every=(*bad.NO_COUNT, 0, timedelta(0), timedelta(-1)),
+            keep=(*bad.NO_COUNT, 0),
+            allow_changes=(
+                *(3, True, "other", ["version", "other"], [["version"]]),
+                *(bad.INTEGER, *bad.OBJECTS),
+            ),
+        ),
+        dict(
+            every=[np.int64(3), timedelta(minutes=5)],
+            allow_changes=["version", ["problems", "callbacks"], ()],
+        ),
     ),
 }
 

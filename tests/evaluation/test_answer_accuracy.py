@@ -480,3 +480,24 @@ def test_silent_within_fit_unless_asked(text_model, capsys):
     assert captured.out == captured.err == ""
     run(AnswerAccuracy(**options, verbose="auto"), text_model, 1)
     assert "evaluate: 2/2 problems" in capsys.readouterr().out
+
+
+def test_a_model_that_is_not_finite_is_not_kept(
+    text_model, tmp_path, evaluated, caplog
+):
+    evaluated.accuracies = [0.1, 0.2, 0.3, 0.4, 0.9]
+    best = tmp_path / "best"
+    callback = AnswerAccuracy(
+        tiny.problems(4), best_preset=best, curriculum=CURRICULUM
+    )
+    run(callback, text_model, 4)
+    kept = json.loads((best / "validation.json").read_text())
+    assert kept["accuracy"] == 0.4
+    weight = text_model.backbone.weights[3]
+    values = np.array(ops.convert_to_numpy(weight))
+    values.flat[0] = np.nan
+    weight.assign(values)
+    callback.on_epoch_begin(4)
+    callback.on_epoch_end(4, {})
+    assert json.loads((best / "validation.json").read_text()) == kept
+    assert weight.path in caplog.text and "are finite" in caplog.text

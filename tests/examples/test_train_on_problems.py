@@ -14,18 +14,17 @@ import keras_coconut
 
 SCRIPT = "train_on_problems.py"
 
-# Runs the script and presses Ctrl-C once the backup of an epoch is written.
+# Runs the script and presses Ctrl-C before a step of the whole run.
 INTERRUPTED = """
 import runpy, sys
-epoch, script, *arguments = sys.argv[1:]
+step, script, *arguments = sys.argv[1:]
 sys.path.insert(0, script.rpartition("/")[0])
 import keras
-save = keras.callbacks.BackupAndRestore.on_epoch_end
-def interrupt(self, at, logs=None):
-    save(self, at, logs)
-    if at == int(epoch):
+steps = iter(range(int(step)))
+def interrupt(self, batch, logs=None):
+    if next(steps, None) is None:
         raise KeyboardInterrupt
-keras.callbacks.BackupAndRestore.on_epoch_end = interrupt
+keras.callbacks.CallbackList.on_train_batch_begin = interrupt
 sys.argv = [script, *arguments]
 runpy.run_path(script, run_name="__main__")
 """
@@ -83,7 +82,8 @@ def test_interrupted_resumed_finished_and_replaced(tmp_path, problems, words):
     output = tmp_path / "run"
     flags = flags_of(problems, words, output)
     interrupted = scripts.start(
-        ["-c", INTERRUPTED, 1, scripts.EXAMPLES / SCRIPT, *flags]
+        ["-c", INTERRUPTED, 4, scripts.EXAMPLES / SCRIPT, *flags]
+        + ["--save_every=1"]
     )
     assert interrupted.returncode == 1, interrupted.stderr[-4000:]
     assert "Traceback" not in interrupted.stderr
@@ -102,8 +102,9 @@ def test_interrupted_resumed_finished_and_replaced(tmp_path, problems, words):
 
     printed = scripts.run(SCRIPT, *flags)
     assert "resumes the run" in printed
-    assert "Epoch 2/4" not in printed and "Epoch 3/4" in printed
-    assert not (output / "backup").exists()
+    # Of three steps each; the second step of epoch 2 was saved.
+    assert "Epoch 1/4" not in printed and "Epoch 2/4" in printed
+    assert not (output / "saves").exists()
     resumed = weights(output)
     model = keras_coconut.ContinuousThoughtLM.from_preset(
         str(output / "preset")
@@ -211,17 +212,23 @@ def test_lora(tmp_path, problems):
     preset, output = tmp_path / "start", tmp_path / "run"
     start = tiny.text_model()
     start.save_to_preset(str(preset))
-    scripts.run(
-        SCRIPT,
+    flags = [
         f"--problems={problems}",
         f"--preset={preset}",
         "--lora_rank=2",
         "--max_stage=0",
         "--epochs=1",
+        "--batch_size=4",
         "--learning_rate=0.1",
         "--max_length=4",
+        "--save_every=1",
         f"--output={output}",
+    ]
+    interrupted = scripts.start(
+        ["-c", INTERRUPTED, 2, scripts.EXAMPLES / SCRIPT, *flags]
     )
+    assert "interrupted in" in interrupted.stderr.splitlines()[-1]
+    assert "resumes the run" in scripts.run(SCRIPT, *flags)
     trained = keras_coconut.ContinuousThoughtLM.from_preset(
         str(output / "preset")
     )

@@ -1,6 +1,6 @@
 """A small training run that is killed again and again, and resumed.
 
-    KERAS_BACKEND=jax python tests/training/killed_run.py FOLDER --kills 20 --seed 0
+    KERAS_BACKEND=jax python tests/training/killed_run.py FOLDER --kills 20
 
 compares it with an undisturbed run, bit for bit. Without `--kills`, it is the
 run itself, in FOLDER; `test_resumable_training.py` calls it so.

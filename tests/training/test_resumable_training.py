@@ -282,7 +282,7 @@ def test_the_saves_of_another_run(tmp_path, made, named):
 def test_a_change_that_is_allowed(tmp_path):
     interrupted(tmp_path, 5)
     optimizer = keras.optimizers.AdamW(1e-3)
-    model, history = train(
+    _, history = train(
         tmp_path,
         made=make(optimizer=optimizer),
         options={"allow_changes": ["optimizer"]},

@@ -139,7 +139,9 @@ def test_a_full_disk_leaves_the_save_before(folder):
         # Bytes of a file, after which the system refuses to write.
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
         saves.write(2, {"weights": np.zeros(10_000)})
-        with pytest.raises(OSError, match="The one before it is whole") as error:
+        with pytest.raises(
+            OSError, match="The one before it is whole"
+        ) as error:
             saves.wait()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
