@@ -11,7 +11,7 @@ from keras import ops
 from keras_coconut import engines
 from keras_coconut.backbones import max_sequence_length
 from keras_coconut.checks import check_count, shown
-from keras_coconut.models import compilation, varying_batches
+from keras_coconut.models import compilation, replicas, varying_batches
 from keras_coconut.text import arrays, batches, targets
 
 
@@ -111,6 +111,8 @@ class SpanTrainer(keras_hub.models.CausalLM):
             kwargs["validation_data"] = self._check_validation(
                 validation, kwargs.get("callbacks")
             )
+        if replicas.num_processes() > 1:
+            self._begin_as_one_of_many(x, kwargs)
         with contextlib.ExitStack() as stack:
             data = stack.enter_context(varying_batches.adapted(x))
             if validation is not None:
@@ -131,6 +133,18 @@ class SpanTrainer(keras_hub.models.CausalLM):
                 )
             # Past KerasHub's `fit`, which refuses datasets of one's own.
             return keras.Model.fit(self, data, y, batch_size, **kwargs)
+
+    def _begin_as_one_of_many(self, x, kwargs):
+        """Begins a `fit` in which several processes train together."""
+        if not isinstance(x, varying_batches.VaryingBatches):
+            raise ValueError(
+                "`x` must be a `CurriculumDataset` where several processes "
+                "train together: it gives each of them its part of a batch. "
+                f"Received: x={shown(x)} of type {type(x).__name__}"
+            )
+        replicas.begin_alike(self)
+        if replicas.process_index():
+            kwargs["verbose"] = 0
 
     def _check_validation(self, validation, callbacks):
         """Returns validation data with the labels that its weights need."""
@@ -183,11 +197,30 @@ class SpanTrainer(keras_hub.models.CausalLM):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         y, sample_weight = targets.complete_targets(x, y, sample_weight)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        return replicas.of_the_whole_batch(self, loss, sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         y, sample_weight = targets.complete_targets(x, y, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        if data_batch is not None:
+            # Under a strategy of TensorFlow's, Keras hands in the mean of what
+            # the devices have: ids that are no whole numbers.
+            x, *others = data_batch
+            x = {
+                key: keras.KerasTensor(value.shape, "int32")
+                if key in batches.KEYS
+                else value
+                for key, value in x.items()
+            }
+            data_batch = x, *others
+        super()._symbolic_build(iterator, data_batch)
+
+    def get_metrics_result(self):
+        with replicas.metrics_of_all(self):
+            return super().get_metrics_result()
 
     def train_step(self, *args):
         with engines.fast_updates(self):

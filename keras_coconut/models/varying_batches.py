@@ -158,6 +158,11 @@ def make_step(model, name, make, force, look=None) -> None:
         return
     backend = keras.config.backend()
     functions = {}
+    if backend != "tensorflow":
+        # Now: JAX asks the variables how devices share them, and within an
+        # epoch they are empty.
+        make(force=True)
+        function = getattr(model, name)
 
     def function_for(batches):
         """Returns a function for such batches, and whether it is a new one."""
@@ -166,13 +171,13 @@ def make_step(model, name, make, force, look=None) -> None:
             shapes = str(tree.map_structure(_shapes, batches))
         if shapes in functions:
             return functions[shapes], False
-        if backend == "tensorflow" or not functions:
+        if backend == "tensorflow":
             make(force=True)
             functions[shapes] = getattr(model, name)
             setattr(model, name, step)
         else:
             # JAX keeps the programs of several shapes itself.
-            functions[shapes] = next(iter(functions.values()))
+            functions[shapes] = function
         return functions[shapes], backend != "torch"
 
     def step(*args):

@@ -22,6 +22,7 @@ from keras_coconut.checks import (
     shown,
 )
 from keras_coconut.curriculum import MOST_COUNT, Curriculum
+from keras_coconut.models import replicas
 from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem, as_problems
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
@@ -274,14 +275,17 @@ class CurriculumDataset(VaryingBatches):
                     len(problem.steps), self._stage, random
                 )
             )
+        # Drawn for the whole batch, and packed for this process alone.
+        here = replicas.local_rows(self.batch_size)
         x, y, sample_weight = self.preprocessor.pack(
-            problems,
-            layouts,
+            problems[here],
+            layouts[here],
             question_length=group.question_length,
             response_length=group.response_length,
             slots=self._slots(),
         )
-        sample_weight[len(chosen) - weightless :] = 0
+        fills_up = np.arange(len(chosen)) >= len(chosen) - weightless
+        sample_weight[fills_up[here]] = 0
         return x, y, sample_weight
 
     def _choose(self, index):

@@ -1,0 +1,240 @@
+"""Several devices: what one of them must know of the others.
+
+JAX runs one program over all devices, in which a mean is that of the whole
+batch. TensorFlow and PyTorch run a program on each device: it sees a part of
+the batch, so its loss is weighed by the labels in it, and its gradients are
+averaged with those of the others. TensorFlow averages them itself. This file
+alone tells the backends' engines apart.
+"""
+
+import contextlib
+import functools
+
+import keras
+from keras import ops
+
+from keras_coconut.checks import shown
+
+
+def num_processes() -> int:
+    """Returns how many processes train together, each on parts of a batch."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        return jax.process_count()
+    return _torch_processes()
+
+
+def process_index() -> int:
+    """Returns the number of this process; process 0 writes files and bars."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        return jax.process_index()
+    if _torch_processes() == 1:
+        return 0
+    import torch
+
+    return torch.distributed.get_rank()
+
+
+def wait_for_all() -> None:
+    """Waits until all processes have come here."""
+    if num_processes() == 1:
+        return
+    if keras.config.backend() == "jax":
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("keras_coconut")
+        return
+    import torch
+
+    torch.distributed.barrier()
+
+
+def devices_of_a_batch() -> int:
+    """Returns among how many devices the rows of a batch are divided."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    if backend == "torch":
+        return _torch_processes()
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+
+
+def local_rows(batch_size: int) -> slice:
+    """Returns the rows of a batch that this process computes.
+
+    Raises:
+        ValueError: If the devices cannot share so many rows evenly.
+    """
+    check_rows("batch_size", batch_size)
+    rows = batch_size // num_processes()
+    return slice(process_index() * rows, (process_index() + 1) * rows)
+
+
+def check_rows(name: str, rows: int) -> None:
+    """Raises a `ValueError` for rows that the devices cannot share evenly."""
+    devices = devices_of_a_batch()
+    if rows % devices:
+        raise ValueError(
+            f"`{name}` must be a multiple of {devices}, the number of devices "
+            f"that share a batch. Received: {name}={shown(rows)}"
+        )
+
+
+def _torch_processes():
+    if keras.config.backend() != "torch":
+        return 1
+    import torch
+
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return 1
+    return distributed.get_world_size()
+
+
+# === One step ===
+
+
+def of_the_whole_batch(model, loss, weights):
+    """Returns a part's loss, weighed so that the mean of all parts is right.
+
+    The mean over the labels of a batch is not the mean of its parts' means:
+    their numbers of labels differ. On PyTorch the gradients of the loss are
+    then averaged over the processes, at the end of the backward pass.
+
+    Args:
+        model: the `keras.Model`.
+        loss: float tensor, the mean over the labels of this part.
+        weights: float tensor, the loss weights of this part.
+    """
+    backend = keras.config.backend()
+    if backend == "jax" or devices_of_a_batch() == 1:
+        return loss
+    if getattr(model.loss, "reduction", None) == "mean_with_sample_weight":
+        own = ops.sum(ops.cast(weights, "float32"))
+        every = _sum(own)
+        share = own * devices_of_a_batch() / ops.where(every > 0, every, 1)
+        # Regularizers are of no part.
+        others = sum(model.losses) if model.losses else 0.0
+        loss = (loss - others) * ops.cast(share, loss.dtype) + others
+    if backend == "torch" and loss.requires_grad:
+        _average_behind(loss, model)
+    return loss
+
+
+def _sum(number):
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None:  # Keras builds the model outside of all replicas.
+            return number
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, number)
+    import torch
+
+    number = number.detach().clone()
+    torch.distributed.all_reduce(number)
+    return number
+
+
+def _average_behind(loss, model):
+    """Averages all gradients over the processes, once they are all there."""
+    import torch
+
+    engine = torch.autograd.Variable._execution_engine
+    average = functools.partial(_average_gradients, model)
+    loss.register_hook(lambda _: engine.queue_callback(average))
+
+
+# Bytes of gradients that are sent at once.
+_BUCKET = 25 * 2**20
+
+
+def _average_gradients(model):
+    import torch
+
+    # One order for all, with zeros for what a process did not need.
+    gradients = []
+    for weight in model.trainable_weights:
+        if weight.value.grad is None:
+            weight.value.grad = torch.zeros_like(weight.value)
+        gradients.append(weight.value.grad)
+    bucket, size = [], 0
+    for gradient in gradients:
+        bucket.append(gradient)
+        size += gradient.nbytes
+        if size >= _BUCKET:
+            _average(bucket)
+            bucket, size = [], 0
+    if bucket:
+        _average(bucket)
+
+
+def _average(tensors):
+    import torch
+
+    dtypes = {tensor.dtype for tensor in tensors}
+    for dtype in sorted(dtypes, key=str):
+        same = [tensor for tensor in tensors if tensor.dtype == dtype]
+        flat = torch.cat([tensor.reshape(-1) for tensor in same])
+        torch.distributed.all_reduce(flat)
+        flat /= torch.distributed.get_world_size()
+        parts = flat.split([tensor.numel() for tensor in same])
+        for tensor, part in zip(same, parts):
+            tensor.copy_(part.view_as(tensor))
+
+
+# === A whole fit ===
+
+
+@contextlib.contextmanager
+def metrics_of_all(model):
+    """Lets metrics be those of all processes on PyTorch, while they are read.
+
+    The variables of a metric that Keras' own sums over its devices are summed.
+    """
+    if _torch_processes() == 1:
+        yield
+        return
+    import torch
+
+    variables = [
+        variable
+        for variable in model.metrics_variables
+        if variable.aggregation == "sum"
+    ]
+    before = [variable.value.detach().clone() for variable in variables]
+    for variable in variables:
+        total = variable.value.detach().clone()
+        torch.distributed.all_reduce(total)
+        variable.assign(total)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before):
+            variable.assign(value)
+
+
+def begin_alike(model) -> None:
+    """Gives the weights of process 0 to all processes on PyTorch.
+
+    Elsewhere the engine does.
+    """
+    if _torch_processes() == 1:
+        return
+    import torch
+
+    variables = [*model.variables]
+    if model.optimizer is not None:
+        variables += model.optimizer.variables
+    with torch.no_grad():
+        for variable in variables:
+            torch.distributed.broadcast(variable.value.data, 0)
