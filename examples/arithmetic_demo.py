@@ -23,8 +23,8 @@ import pathlib
 import time
 
 import keras
-import keras_hub
 from absl import app, flags
+from arithmetic_model import NUM_STEPS, make_model, make_preprocessor
 from command_line import blame, expect_counts, run
 from output_folder import (
     PRESET_FILES,
@@ -36,14 +36,10 @@ from output_folder import (
 import keras_coconut
 from keras_coconut.analysis.plots import plot_stages
 from keras_coconut.analysis.thoughts import decode_thoughts
-from keras_coconut.datasets.arithmetic import (
-    arithmetic_words,
-    load_arithmetic,
-)
+from keras_coconut.datasets.arithmetic import load_arithmetic
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
 from keras_coconut.evaluation.controls import CONTROLS, evaluate_controls
 from keras_coconut.evaluation.problems import evaluate_problems
-from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", "demo", "Folder for the preset and the plot.")
@@ -69,29 +65,10 @@ flags.DEFINE_integer(
 )
 expect_counts("epochs", different=False)
 
-NUM_STEPS = 3
 BATCH_SIZE = 128
 # The longest response: three steps, the answer, end of text.
 MAX_LENGTH = 12
 WRITTEN = ("stages.png", *PRESET_FILES)
-
-
-def make_model(preprocessor):
-    """A GPT-2 of two layers, small enough for a CPU."""
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=preprocessor.tokenizer.vocabulary_size(),
-        num_layers=2,
-        num_heads=4,
-        hidden_dim=128,
-        intermediate_dim=512,
-        dropout=0.0,
-        max_sequence_length=64,
-    )
-    model = keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
-    model.compile(
-        keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0)
-    )
-    return model
 
 
 def train(name, curriculum, epochs, preprocessor, problems, validation):
@@ -149,11 +126,7 @@ def main(_):
         remove_written(output, WRITTEN)
     output.mkdir(parents=True, exist_ok=True)
     training, validation, test = splits.train, splits.validation, splits.test
-    # Each operation and each step is one token: a thought stands exactly where
-    # the step stood that it replaces.
-    preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
-        make_word_tokenizer(arithmetic_words())
-    )
+    preprocessor = make_preprocessor()
 
     # Stage k replaces the first k steps by k thoughts; three rows in ten are
     # shown at another stage, so that early thoughts keep their meaning. A

@@ -8,6 +8,7 @@ from keras_coconut.text.marker_tokens import add_thought_tokens
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.training.curriculum_dataset import CurriculumDataset
 from keras_coconut.training.curriculum_scheduler import CurriculumScheduler
+from keras_coconut.training.distribution import distribute
 from keras_coconut.training.resumable_training import ResumableTraining
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "Problem",
     "ResumableTraining",
     "add_thought_tokens",
+    "distribute",
     "method_curriculum",
     "read_problems",
     "write_problems",

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pathlib
 import warnings
 from collections.abc import Iterable
 
@@ -21,6 +22,7 @@ from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.evaluation.request import check_model, check_request
 from keras_coconut.evaluation.results_file import damaged, read_object
 from keras_coconut.files import check_writable, make_folder, write_whole
+from keras_coconut.models import replicas
 from keras_coconut.models.finite import first_not_finite
 from keras_coconut.problems import Problem, as_problems
 
@@ -148,8 +150,8 @@ class AnswerAccuracy(keras.callbacks.Callback):
         if self.best_preset is not None:
             if self._begins_last_stage(epoch):
                 # What an earlier run left does not count.
-                if os.path.exists(self._figures_path):
-                    os.unlink(self._figures_path)
+                if not replicas.process_index():
+                    pathlib.Path(self._figures_path).unlink(missing_ok=True)
                 self._best = None
             elif self._first_epoch and self._schedule.stage(epoch) == (
                 self._schedule.last_stage
@@ -277,6 +279,8 @@ class AnswerAccuracy(keras.callbacks.Callback):
             )
             return
         self._best = found.accuracy
+        if replicas.process_index():
+            return  # The first process writes.
         self.model.save_to_preset(self.best_preset)
         text = json.dumps(found.to_dict(), indent=1, allow_nan=False)
         write_whole(self._figures_path, text)

@@ -192,6 +192,49 @@ def _average(tensors):
             tensor.copy_(part.view_as(tensor))
 
 
+@contextlib.contextmanager
+def clipping_together(model):
+    """Lets an optimizer clip the gradient of a batch, and not those of parts.
+
+    Under a strategy of TensorFlow's, Keras clips on each device before it adds
+    up. The model's optimizer stays as it is; a view of it takes its place
+    while a step is traced or run.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if (
+        keras.config.backend() != "tensorflow"
+        # The model's own: `fit` may be called outside of the scope.
+        or model.distribute_strategy.num_replicas_in_sync == 1
+        or not any(getattr(optimizer, name, None) for name in _CLIPPING)
+    ):
+        yield
+        return
+    view = object.__new__(_clipping_together(type(optimizer)))
+    object.__setattr__(view, "__dict__", optimizer.__dict__)
+    model.optimizer = view
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
+
+
+_CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
+
+
+@functools.cache
+def _clipping_together(kind):
+    def clip(self, gradients):
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        # Keras adds up what comes back.
+        count = context.num_replicas_in_sync
+        return [g / count for g in kind._clip_gradients(self, sums)]
+
+    return type(kind.__name__, (kind,), {"_clip_gradients": clip})
+
+
 # === A whole fit ===
 
 

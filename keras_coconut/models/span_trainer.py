@@ -96,6 +96,7 @@ class SpanTrainer(keras_hub.models.CausalLM):
         batch_size = _check_batch_size(batch_size)
         x = arrays.with_arrays(x)
         self.check_data(x, y, kwargs.get("sample_weight"))
+        _check_rows(x, batch_size)
         y = _labels_for_weights(x, y, kwargs.get("sample_weight"))
         if isinstance(x, varying_batches.VaryingBatches):
             if kwargs.get("steps_per_epoch") is not None:
@@ -168,6 +169,7 @@ class SpanTrainer(keras_hub.models.CausalLM):
         weights = kwargs.get("sample_weight")
         x = arrays.with_arrays(x)
         self.check_data(x, y, weights)
+        _check_rows(x, batch_size)
         y = _labels_for_weights(x, y, weights)
         with varying_batches.adapted(x) as x:
             return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
@@ -177,8 +179,19 @@ class SpanTrainer(keras_hub.models.CausalLM):
         batch_size = _check_batch_size(batch_size)
         x = arrays.with_arrays(x)
         self.check_data(x)
+        rows = None
+        if _is_shared_by_jax(x):
+            # Rows that fill the last batch up are computed, and left out.
+            rows = len(x["response_ids"])
+            fill = -rows % replicas.devices_of_a_batch()
+            x = {
+                key: np.pad(value, [(0, fill), (0, 0)], "edge")
+                for key, value in x.items()
+            }
+            _check_rows(x, batch_size)
         with varying_batches.adapted(x) as x:
-            return keras.Model.predict(self, x, batch_size, **kwargs)
+            found = keras.Model.predict(self, x, batch_size, **kwargs)
+        return found[:rows]
 
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, **kwargs
@@ -346,6 +359,27 @@ def _labels_for_weights(x, y, sample_weight):
     if y is None and sample_weight is not None and isinstance(x, Mapping):
         y, _ = targets.targets({k: arrays.to_numpy(x[k]) for k in batches.KEYS})
     return y
+
+
+def _is_shared_by_jax(x) -> bool:
+    """Whether several of JAX's devices share the rows of arrays."""
+    if keras.config.backend() != "jax" or not isinstance(x, Mapping):
+        return False
+    return replicas.devices_of_a_batch() > 1
+
+
+def _check_rows(x, batch_size) -> None:
+    """Raises a `ValueError` for arrays whose rows JAX's devices cannot share.
+
+    The devices of a `CurriculumDataset` share all batches: it fills them up.
+    """
+    if not _is_shared_by_jax(x):
+        return
+    rows = len(x["response_ids"])
+    batch_size = min(batch_size or 32, rows)
+    replicas.check_rows("batch_size", batch_size)
+    if rows % batch_size:
+        replicas.check_rows("rows of the last batch", rows % batch_size)
 
 
 def _check_batch_size(batch_size) -> int | None:

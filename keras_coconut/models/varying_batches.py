@@ -19,7 +19,7 @@ import itertools
 import keras
 from keras import tree
 
-from keras_coconut.models import compilation
+from keras_coconut.models import compilation, replicas
 from keras_coconut.models.prefetching import Prefetcher
 
 # True while a step runs, whose batch has been looked at.
@@ -208,7 +208,10 @@ def make_step(model, name, make, force, look=None) -> None:
         function, new = function_for(batches)
         within = _within_step.set(True)
         try:
-            with compilation.announced(_describe(name, batches), new):
+            with (
+                compilation.announced(_describe(name, batches), new),
+                replicas.clipping_together(model),
+            ):
                 return function(*state, batches if given else iter(batches))
         finally:
             _within_step.reset(within)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_coconut.checks import check_count, check_path, refuse, shown
+from keras_coconut.models import replicas
 from keras_coconut.training import run_state
 from keras_coconut.training.callback_state import (
     CallbackStates,
@@ -149,11 +150,25 @@ class SavedRun(keras.callbacks.CallbackList):
         log_sizes(callbacks)  # Raises an error for a log that cannot go on.
         self._dataset = dataset
         self._described = run_state.describe_run(model, dataset, callbacks)
-        self._saves = Saves(self._options.folder, self._options.keep)
+        self._is_first = replicas.process_index() == 0
+        if replicas.num_processes() > 1 and not isinstance(
+            self._options.every, int
+        ):
+            raise refuse(
+                "every",
+                "a number of steps where several processes train together, "
+                "whose clocks differ",
+                self._options.every,
+            )
+        self._saves = Saves(
+            self._options.folder, self._options.keep, self._is_first
+        )
         try:
             self._restored = self._saves.newest()
+            replicas.wait_for_all()  # Before the first of them writes.
             if self._restored is not None:
                 self._check(self._restored["described"])
+            if self._restored is not None and self._is_first:
                 cut_logs(
                     callbacks,
                     self._restored["logs"],
@@ -296,6 +311,8 @@ class SavedRun(keras.callbacks.CallbackList):
         self._give(saved)
         self._steps = self._saved_steps = saved["steps"]
         model._initial_epoch = epochs if saved["stopped"] else saved["epoch"]
+        if not self._is_first:
+            return
         print(
             f"keras_coconut: resumes epoch {saved['epoch'] + 1} at step "
             f"{saved['step'] + 1} from {self._options.folder}",

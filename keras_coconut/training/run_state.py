@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_coconut.checks import shown
+from keras_coconut.models import replicas
 
 # What `ContinuousThoughtLM` is told by the `CurriculumScheduler`.
 _TOLD = ("num_thoughts", "thought_kind")
@@ -24,13 +25,13 @@ def take_model(model) -> dict[str, Any]:
     Args:
         model: a built and compiled `ContinuousThoughtLM`.
     """
-    return {
-        "variables": {
+    with replicas.metrics_of_all(model):
+        variables = {
             kind: [np.array(ops.convert_to_numpy(v)) for v in variables]
             for kind, variables in _variables(model).items()
-        },
-        "told": {name: getattr(model, name) for name in _TOLD},
-    }
+        }
+    told = {name: getattr(model, name) for name in _TOLD}
+    return {"variables": variables, "told": told}
 
 
 def give_model(model, state: dict[str, Any]) -> None:
@@ -44,6 +45,8 @@ def give_model(model, state: dict[str, Any]) -> None:
 
 def give_metrics(model, state: dict[str, Any]) -> None:
     """Gives a model's metrics the values that they had inside an epoch."""
+    if keras.config.backend() == "torch" and replicas.process_index():
+        return  # What all processes had counted is given to the first.
     _assign(_variables(model)["metrics"], state["variables"]["metrics"])
 
 

@@ -34,16 +34,21 @@ class Saves:
         folder: string. Made if it is missing.
         keep: int. How many saves stay; older ones are deleted once a new one
             is whole.
+        writes: bool. Whether this process writes them. Where several train
+            together, the others only read. Defaults to `True`.
 
     Raises:
         ValueError: If another run has the folder.
         OSError: If the folder cannot be written to.
     """
 
-    def __init__(self, folder: str, keep: int):
+    def __init__(self, folder: str, keep: int, writes: bool = True):
         self.folder = folder
         self._keep = keep
+        self._pending = self._writer = None
         make_folder(folder)
+        if not writes:
+            return
         self._lock = open(os.path.join(folder, _LOCK), "a")
         if not try_lock(self._lock):
             self._lock.close()
@@ -57,10 +62,11 @@ class Saves:
             if name.startswith(".") and name.endswith(PARTIAL):
                 os.unlink(os.path.join(folder, name))
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
-        self._pending = None
 
     def close(self) -> None:
         """Waits for what is being written, and leaves the folder to others."""
+        if self._writer is None:
+            return
         try:
             self.wait()
         finally:
@@ -99,7 +105,8 @@ class Saves:
             OSError: If the save before this one could not be written.
         """
         self.wait()
-        self._pending = self._writer.submit(self._write, number, state)
+        if self._writer is not None:
+            self._pending = self._writer.submit(self._write, number, state)
 
     def wait(self) -> None:
         """Waits until the last save is whole, or raises what it raised."""

@@ -1,0 +1,109 @@
+"""A run on several devices, and what it computed, as JSON on the last line.
+
+    KERAS_BACKEND=jax python tests/training/divided_run.py 1 2 4
+    torchrun --nproc_per_node=2 tests/training/divided_run.py 2
+
+`test_distribution.py` compares it with the same run on one device.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+MOST = 4
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={MOST}"
+
+
+def make_devices():
+    """Makes several logical devices of one CPU on TensorFlow."""
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * MOST
+    )
+
+
+def run(count, saves=None):
+    import keras
+    import numpy as np
+    import tiny
+
+    import keras_coconut
+    from keras_coconut.evaluation.problems import evaluate_problems
+
+    losses = []
+
+    class StepLosses(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.reset_metrics()
+
+        def on_train_batch_end(self, batch, logs=None):
+            losses.append(float(logs["loss"]))
+
+    curriculum = keras_coconut.Curriculum(max_stage=2, mixing_probability=0.2)
+    with keras_coconut.distribute(count) as devices:
+        assert devices.count == count, devices
+        keras.utils.set_random_seed(3)
+        model = tiny.text_model(layers=2)
+        # The last batch holds 2 problems, and 6 rows that fill it up.
+        dataset, validation = (
+            keras_coconut.CurriculumDataset(
+                tiny.problems(rows),
+                model.preprocessor,
+                curriculum,
+                batch_size=8,
+                seed=1,
+            )
+            for rows in (18, 9)
+        )
+        # Clipped: of the gradient of the whole batch, not of a device's part.
+        tiny.compiled(
+            model, keras.optimizers.AdamW(1e-2, global_clipnorm=1.0)
+        )
+        callbacks = [
+            keras_coconut.CurriculumScheduler(dataset, validation),
+            StepLosses(),
+        ]
+        if saves:
+            callbacks.append(keras_coconut.ResumableTraining(saves, every=2))
+        history = model.fit(
+            dataset,
+            epochs=curriculum.num_epochs,
+            validation_data=validation,
+            callbacks=callbacks,
+            verbose=0,
+        ).history
+        found = evaluate_problems(model, tiny.problems(5), max_length=4)
+        x, *_ = validation[0]
+        logits = np.zeros(1)
+        if keras.config.backend() == "jax":
+            # Ten rows are for no even number of devices but two.
+            x = {key: np.concatenate([v, v])[:10] for key, v in x.items()}
+            logits = model.predict(x, verbose=0)
+        weights = model.get_weights()
+        return {
+            "process": devices.process,
+            "losses": losses,
+            "val_loss": history["val_loss"],
+            "accuracy": history["sparse_categorical_accuracy"],
+            "epochs": len(history["loss"]),
+            "predictions": found.predictions,
+            "logits": [float(logits.sum()), *logits.shape],
+            "weights": [float(np.abs(weight).sum()) for weight in weights],
+        }
+
+
+def main(counts):
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        make_devices()
+    for count in counts:
+        result = run(int(count), os.environ.get("DIVIDED_RUN_SAVES"))
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

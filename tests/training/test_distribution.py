@@ -1,0 +1,161 @@
+"""Several devices compute what one computes."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import divided_run
+import keras
+import numpy as np
+import pytest
+import tiny
+
+import keras_coconut
+
+BACKEND = keras.config.backend()
+SCRIPT = pathlib.Path(divided_run.__file__)
+
+
+def run(*arguments, **environment):
+    """Runs a script; returns the JSON of its lines, by process and run."""
+    finished = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    lines = [x for x in finished.stdout.splitlines() if x.startswith("{")]
+    found = [json.loads(line) for line in lines]
+    return sorted(found, key=lambda each: each["process"])
+
+
+def divided(count, **environment):
+    """The runs of each process that trains on a part of a batch."""
+    if BACKEND != "torch":
+        return run(SCRIPT, count, **environment)
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={count}"]
+    return run(*launcher, SCRIPT, count, **environment)
+
+
+def assert_near(mine, theirs):
+    assert mine["predictions"] == theirs["predictions"]
+    for key in ("losses", "val_loss", "accuracy", "logits"):
+        np.testing.assert_allclose(
+            mine[key], theirs[key], atol=1e-4, err_msg=key
+        )
+    np.testing.assert_allclose(mine["weights"], theirs["weights"], rtol=1e-3)
+
+
+def test_as_on_one_device(tmp_path):
+    if BACKEND == "torch":
+        (one,) = run(SCRIPT, 1)
+        others = divided(2)
+        assert [each["process"] for each in others] == [0, 1]
+    else:
+        one, *others = run(SCRIPT, 1, 2, 4)
+    for other in others:
+        assert_near(other, one)
+    assert len(one["losses"]) == 4 * 3
+
+
+def test_a_run_of_two_processes_resumes(tmp_path):
+    if BACKEND != "torch":
+        pytest.skip("one process computes on all devices of this machine")
+    saves = {"DIVIDED_RUN_SAVES": str(tmp_path)}
+    first, _ = divided(2, **saves)
+    newest = max(tmp_path.glob("*.save"))
+    newest.unlink()  # As if the run had been killed before the last save.
+    resumed, other = divided(2, **saves)
+    assert resumed["weights"] == first["weights"] == other["weights"]
+    assert resumed["val_loss"] == first["val_loss"]
+    assert 0 < len(resumed["losses"]) < len(first["losses"])
+
+
+# === What is refused ===
+
+
+def distributed(devices=None):
+    with keras_coconut.distribute(devices) as found:
+        return found
+
+
+def test_one_device_needs_no_engine():
+    found = distributed(1)
+    assert (found.count, found.processes, found.process) == (1, 1, 0)
+    assert "nothing" in found.engine
+
+
+@pytest.mark.parametrize("devices", [0, -1, 1.5, "2", True, 10**6])
+def test_devices(devices):
+    with pytest.raises(ValueError, match="`devices` must be"):
+        distributed(devices)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow alone")
+def test_several_workers(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ValueError, match="`TF_CONFIG` must name one worker"):
+        distributed()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow alone")
+def test_a_scope_within_a_scope():
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with (
+        strategy.scope(),
+        pytest.raises(ValueError, match="the only one that opens the scope"),
+    ):
+        distributed()
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="of JAX alone")
+def test_a_distribution_that_is_set():
+    distribution = keras.distribution.DataParallel()
+    with (
+        distribution.scope(),
+        pytest.raises(ValueError, match="the only one that sets"),
+    ):
+        distributed()
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")
+def test_more_devices_than_processes():
+    with pytest.raises(ValueError, match="torchrun --nproc_per_node=2"):
+        distributed(2)
+
+
+def test_rows_that_devices_cannot_share(monkeypatch):
+    from keras_coconut.models import replicas
+
+    monkeypatch.setattr(replicas, "devices_of_a_batch", lambda: 4)
+    model = tiny.text_model(layers=1)
+    dataset = keras_coconut.CurriculumDataset(
+        tiny.problems(6),
+        model.preprocessor,
+        keras_coconut.Curriculum(1),
+        batch_size=6,
+    )
+    with pytest.raises(ValueError, match="multiple of 4.*batch_size=6"):
+        dataset[0]
+
+
+def test_arrays_where_several_processes_train(monkeypatch):
+    from keras_coconut.models import replicas
+
+    model = tiny.compiled(tiny.text_model(layers=1))
+    dataset = keras_coconut.CurriculumDataset(
+        tiny.problems(4),
+        model.preprocessor,
+        keras_coconut.Curriculum(0, extra_stage=False),
+        batch_size=4,
+    )
+    x, _, _ = dataset[0]
+    monkeypatch.setattr(replicas, "num_processes", lambda: 2)
+    with pytest.raises(ValueError, match="must be a `CurriculumDataset`"):
+        model.fit(x, verbose=0)
