@@ -49,16 +49,14 @@ def assert_near(mine, theirs):
     np.testing.assert_allclose(mine["weights"], theirs["weights"], rtol=1e-3)
 
 
-def test_as_on_one_device(tmp_path):
-    if BACKEND == "torch":
-        (one,) = run(SCRIPT, 1)
-        others = divided(2)
-        assert [each["process"] for each in others] == [0, 1]
-    else:
-        one, *others = run(SCRIPT, 1, 2, 4)
+def test_as_on_one_device():
+    one = divided_run.run(1)
+    assert len(one["losses"]) == 4 * 3
+    others = divided(4 if BACKEND == "jax" else 2)
+    processes = [0, 1] if BACKEND == "torch" else [0]
+    assert [each["process"] for each in others] == processes
     for other in others:
         assert_near(other, one)
-    assert len(one["losses"]) == 4 * 3
 
 
 def test_a_run_of_two_processes_resumes(tmp_path):
