@@ -16,9 +16,9 @@ import sys
 from absl import app, flags
 
 BACKENDS = ("tensorflow", "jax", "torch")
-# As in `keras_coconut.methods`, which a test compares.
 # Set in the environment of a process that must end with the one before it.
 DRIVEN = "KERAS_COCONUT_DRIVEN"
+# As in `keras_coconut.methods`, which a test compares.
 METHODS = (
     "coconut",
     "cot",

@@ -16,6 +16,7 @@ WRITTEN = (
     "configuration.json",
     "predictions.json",
     "saves/lock",
+    "saves/processes",
     "saves/save-*.save",
     *PRESET_FILES,
 )
@@ -145,7 +146,8 @@ def check_training_folder(output, configuration):
 
 def check_trained_folder(output):
     """Raises a `UsageError` unless the folder holds a trained model."""
-    if (output / "saves").exists():
+    finished = (output / "predictions.json").exists()
+    if (output / "saves").exists() and not finished:
         raise app.UsageError(
             "--evaluate_only needs a finished run in --output. Received: "
             f"{output}, which was interrupted; the same flags without "

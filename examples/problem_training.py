@@ -17,6 +17,7 @@ from problem_flags import FLAGS, vocabulary_files
 
 import keras_coconut
 from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+from keras_coconut.files import try_lock
 from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 # Positions of a model from scratch.
@@ -232,6 +233,18 @@ class Training:
             return load_trained(self.output)
         self.model.save_to_preset(str(self.output / "preset"))
         return self.model
+
+    def check_unused(self):
+        """Raises a `UsageError` if a run is going on in the folder."""
+        lock = self.output / "saves" / "lock"
+        if not lock.exists():
+            return
+        with lock.open("a") as file:
+            if not try_lock(file):
+                raise app.UsageError(
+                    "--output must be a folder that no run works in. Received: "
+                    f"{self.output}, where one is running"
+                )
 
     def remove_saves(self):
         shutil.rmtree(self.output / "saves", ignore_errors=True)

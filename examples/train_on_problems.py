@@ -71,6 +71,7 @@ def main(_):
     else:
         training = Training(output)
         training.check_asked(test, asked)
+        training.check_unused()
         if FLAGS.overwrite:
             remove_written(output, WRITTEN)
         model = training.run(configuration, resumed)

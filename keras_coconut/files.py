@@ -11,6 +11,7 @@ import os
 import pathlib
 import secrets
 import stat
+import weakref
 
 from keras_coconut.checks import check_path, check_string
 
@@ -239,6 +240,21 @@ def sync(path) -> None:
         os.close(descriptor)
 
 
+# Files that this process has locked. A process that it forks, as workers of a
+# dataset are, must not keep them locked once this one has ended.
+_locked = weakref.WeakSet()
+
+
+def _leave_locks():
+    for file in list(_locked):
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_locks)
+
+
 def try_lock(file) -> bool:
     """Takes an open file for oneself, until it is closed.
 
@@ -265,6 +281,7 @@ def try_lock(file) -> bool:
         except OSError:
             return False
         return True
+    _locked.add(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -420,8 +420,8 @@ class ContinuousThoughtLM(ClonedByParts, Thinking, SpanTrainer):
         Files that are there are replaced once the whole preset is written.
 
         Raises:
-            OSError: If the preset cannot be written. One that is there already
-                is what it was.
+            OSError: If the preset cannot be written, or if there is no room
+                for it. One that is there already is what it was.
         """
 
         def save(folder):

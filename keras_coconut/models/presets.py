@@ -6,8 +6,10 @@ import json
 import math
 import os
 import pathlib
+import re
 import secrets
 import shutil
+import time
 
 import h5py
 import keras_hub
@@ -18,6 +20,10 @@ from keras_coconut.backbones import check_family
 from keras_coconut.checks import check_path, shown
 from keras_coconut.files import PARTIAL, make_folder, shown_path, sync
 from keras_coconut.text.marker_tokens import add_thought_tokens
+
+_HALF = re.compile(r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
+# Seconds after which nobody is writing half a preset any more.
+_LONG_AGO = 3600.0
 
 # What `from_preset` hands on to the preprocessor of a plain preset.
 _OF_PREPROCESSOR = (
@@ -65,7 +71,8 @@ def load(cls, preset, load_weights: bool, kwargs):
 def save_aside(model, folder: str, save) -> None:
     """Lets a function write a preset, and moves it into place once it is whole.
 
-    After an error, a preset that is there already is what it was.
+    After an error in writing, a preset that is there already is what it was.
+    Its files are then moved one by one, the weights last.
 
     Args:
         model: the `keras_hub.models.Task` that is saved.
@@ -77,6 +84,11 @@ def save_aside(model, folder: str, save) -> None:
     """
     folder = check_path("preset_dir", folder)
     make_folder(folder)
+    for entry in os.scandir(folder):
+        old = time.time() - entry.stat().st_mtime > _LONG_AGO
+        if old and entry.is_dir() and _HALF.fullmatch(entry.name):
+            # Of a process that was killed.
+            shutil.rmtree(entry.path, ignore_errors=True)
     # HDF5 may stop the whole process on a full disk.
     needed = sum(
         math.prod(weight.shape) * np.dtype(weight.dtype).itemsize

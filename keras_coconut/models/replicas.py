@@ -11,6 +11,7 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_coconut.checks import shown
@@ -38,18 +39,27 @@ def process_index() -> int:
     return torch.distributed.get_rank()
 
 
-def wait_for_all() -> None:
-    """Waits until all processes have come here."""
+def numbers_of_all(number: int) -> list[int]:
+    """Returns a number of each process; waits until all have come here."""
     if num_processes() == 1:
-        return
+        return [number]
     if keras.config.backend() == "jax":
         from jax.experimental import multihost_utils
 
-        multihost_utils.sync_global_devices("keras_coconut")
-        return
+        found = multihost_utils.process_allgather(np.int32(number))
+        return [int(each) for each in found]
+    return objects_of_all(number)
+
+
+def objects_of_all(value) -> list:
+    """Returns an object of each process, on PyTorch."""
+    if _torch_processes() == 1:
+        return [value]
     import torch
 
-    torch.distributed.barrier()
+    found = [None] * _torch_processes()
+    torch.distributed.all_gather_object(found, value)
+    return found
 
 
 def devices_of_a_batch() -> int:
@@ -118,7 +128,11 @@ def of_the_whole_batch(model, loss, weights):
     backend = keras.config.backend()
     if backend == "jax" or devices_of_a_batch() == 1:
         return loss
-    if getattr(model.loss, "reduction", None) == "mean_with_sample_weight":
+    reduction = getattr(model.loss, "reduction", None)
+    if reduction == "sum" and backend == "torch":
+        # Gradients are averaged, not added up.
+        loss = loss * devices_of_a_batch()
+    if reduction == "mean_with_sample_weight":
         own = ops.sum(ops.cast(weights, "float32"))
         every = _sum(own)
         share = own * devices_of_a_batch() / ops.where(every > 0, every, 1)
@@ -202,15 +216,29 @@ def clipping_together(model):
     """
     optimizer = getattr(model, "optimizer", None)
     if (
-        keras.config.backend() != "tensorflow"
+        optimizer is None
+        or keras.config.backend() != "tensorflow"
         # The model's own: `fit` may be called outside of the scope.
         or model.distribute_strategy.num_replicas_in_sync == 1
-        or not any(getattr(optimizer, name, None) for name in _CLIPPING)
     ):
         yield
         return
-    view = object.__new__(_clipping_together(type(optimizer)))
-    object.__setattr__(view, "__dict__", optimizer.__dict__)
+    # What mixed precision with float16 wraps.
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.gradient_accumulation_steps:
+        raise ValueError(
+            "`gradient_accumulation_steps` must be left out under a strategy "
+            "of TensorFlow's, in which Keras cannot add gradients up. "
+            "Received: gradient_accumulation_steps="
+            f"{inner.gradient_accumulation_steps}"
+        )
+    if not any((inner.clipnorm, inner.global_clipnorm, inner.clipvalue)):
+        yield
+        return
+    view = _view(_clipping_together(type(inner)), inner.__dict__)
+    if inner is not optimizer:
+        attributes = {**optimizer.__dict__, "inner_optimizer": view}
+        view = _view(type(optimizer), attributes)
     model.optimizer = view
     try:
         yield
@@ -218,7 +246,10 @@ def clipping_together(model):
         model.optimizer = optimizer
 
 
-_CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
+def _view(kind, attributes):
+    view = object.__new__(kind)
+    object.__setattr__(view, "__dict__", attributes)
+    return view
 
 
 @functools.cache

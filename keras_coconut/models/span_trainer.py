@@ -143,6 +143,13 @@ class SpanTrainer(keras_hub.models.CausalLM):
                 "train together: it gives each of them its part of a batch. "
                 f"Received: x={shown(x)} of type {type(x).__name__}"
             )
+        if replicas.devices_of_a_batch() < replicas.num_processes():
+            raise ValueError(
+                "`fit` must be called within `keras_coconut.distribute()` "
+                "where there are several processes. Received: "
+                f"{replicas.num_processes()} of them, each of which would "
+                "train alone"
+            )
         replicas.begin_alike(self)
         if replicas.process_index():
             kwargs["verbose"] = 0
@@ -185,8 +192,9 @@ class SpanTrainer(keras_hub.models.CausalLM):
             rows = len(x["response_ids"])
             fill = -rows % replicas.devices_of_a_batch()
             x = {
-                key: np.pad(value, [(0, fill), (0, 0)], "edge")
+                key: np.pad(value, [(0, fill)] + [(0, 0)] * (ndim - 1), "edge")
                 for key, value in x.items()
+                for ndim in [len(value.shape)]
             }
             _check_rows(x, batch_size)
         with varying_batches.adapted(x) as x:

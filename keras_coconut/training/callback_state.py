@@ -8,6 +8,7 @@ attribute changed during the run is kept.
 import os
 import re
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -15,10 +16,12 @@ import keras
 from keras_coconut.files import shown_path
 from keras_coconut.training.saves import equal, plain
 
-# They only draw; and what `fit` itself sets.
+# They only draw.
 _DRAWN = keras.callbacks.ProgbarLogger
-_SET_BY_FIT = ("_model", "params")
-# TensorBoard's names hold the host and the process that writes.
+# What `fit` sets; and what a callback of Keras turns over when it first looks
+# at a figure, which it does anew in another process.
+_SET_ANEW = ("_model", "params", "min_delta")
+# TensorBoard's names hold the host and the process.
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\.(.+)\.(\d+)\.\d+\.v2")
 
 
@@ -63,7 +66,7 @@ class CallbackStates:
 def _attributes(callback):
     found = {}
     for name, value in vars(callback).items():
-        if name in _SET_BY_FIT:
+        if name in _SET_ANEW:
             continue
         try:
             found[name] = plain(value)
@@ -76,43 +79,59 @@ def _attributes(callback):
 
 
 def log_sizes(callbacks: list) -> dict[str, int]:
-    """Returns the bytes of each log that callbacks have written so far."""
-    sizes = {}
-    for callback in callbacks:
-        for path in _logs(callback):
-            if os.path.exists(path):
-                sizes[os.path.abspath(path)] = os.path.getsize(path)
-    return sizes
+    """Returns the bytes of each log that callbacks have written so far.
+
+    The keys tell the logs apart wherever their folder lies.
+
+    Raises:
+        ValueError: If a log cannot be continued.
+    """
+    return {
+        key: os.path.getsize(path) if os.path.exists(path) else 0
+        for key, path in _logs(callbacks)
+    }
 
 
-def cut_logs(callbacks: list, sizes: dict[str, int], process: tuple) -> None:
+def cut_logs(
+    callbacks: list,
+    sizes: dict[str, int],
+    processes: Iterable[tuple[str, int]],
+    before: Iterable[str],
+) -> None:
     """Cuts logs back to what they held, so that nothing is logged twice.
 
     Args:
         callbacks: list of callbacks, before their `on_train_begin`.
-        sizes: what `log_sizes` returned.
-        process: what `this_process` returned then. What it began to write
-            later is deleted.
+        sizes: what `log_sizes` returned. Other logs stay, but for those of
+            TensorBoard that the run itself began later.
+        processes: what `this_process` returned in each process of the run.
+        before: the keys of `log_sizes` when this process began with the run.
 
     Raises:
         ValueError: If a log has fewer bytes than it had.
     """
-    for callback in callbacks:
-        for path in map(os.path.abspath, _logs(callback)):
-            size = os.path.getsize(path) if os.path.exists(path) else 0
-            known = sizes.get(path, 0)
-            writer = _writer(path)
-            if path not in sizes and writer and writer != tuple(process):
+    processes = set(map(tuple, processes))
+    for key, path in _logs(callbacks):
+        events = _EVENTS.fullmatch(os.path.basename(path))
+        if key not in before:
+            continue  # Of this process.
+        if events:
+            host, process = events.groups()
+            if (host, int(process)) not in processes:
                 continue  # Of another run.
-            if size < known:
-                raise ValueError(
-                    f"`{shown_path(path)}` must hold what it held at the save, "
-                    f"at least {known} bytes. Received: {size} bytes"
-                )
-            if known:
-                os.truncate(path, known)
-            elif size:
-                os.unlink(path)
+        elif key not in sizes:
+            continue  # Of a callback that was not there.
+        known = sizes.get(key, 0)
+        size = os.path.getsize(path) if os.path.exists(path) else 0
+        if size < known:
+            raise ValueError(
+                f"`{shown_path(path)}` must hold what it held at the save, at "
+                f"least {known} bytes. Received: {size} bytes"
+            )
+        if known:
+            os.truncate(path, known)
+        elif size:
+            os.unlink(path)
 
 
 def this_process() -> tuple[str, int]:
@@ -120,27 +139,36 @@ def this_process() -> tuple[str, int]:
     return socket.gethostname(), os.getpid()
 
 
-def _logs(callback):
-    if isinstance(callback, keras.callbacks.CSVLogger):
-        if not callback.append:
-            raise ValueError(
-                "`CSVLogger` must have `append=True` with `ResumableTraining`: "
-                "a resumed run would empty its file. Received: append=False"
-            )
-        return [callback.filename]
-    if not isinstance(callback, keras.callbacks.TensorBoard):
-        return []
-    for writer in getattr(callback, "_writers", {}).values():
-        writer.flush()
-    return [
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(callback.log_dir)
-        for name in names
-        if _EVENTS.fullmatch(name)
-    ]
+def writes_logs(callback) -> bool:
+    """Whether a callback of Keras writes files that several would mix up."""
+    return isinstance(
+        callback,
+        keras.callbacks.CSVLogger
+        | keras.callbacks.TensorBoard
+        | keras.callbacks.ModelCheckpoint,
+    )
 
 
-def _writer(path):
-    """Returns the process that writes a file of TensorBoard's."""
-    match = _EVENTS.fullmatch(os.path.basename(path))
-    return match and (match.group(1), int(match.group(2)))
+def _logs(callbacks):
+    """Returns a key and a path for each log of callbacks."""
+    found = []
+    for number, callback in enumerate(filter(writes_logs, callbacks)):
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            if not callback.append:
+                raise ValueError(
+                    "`CSVLogger` must have `append=True` with "
+                    "`ResumableTraining`: a resumed run would empty its file. "
+                    "Received: append=False"
+                )
+            name = os.path.basename(callback.filename)
+            found.append((f"{number}/{name}", callback.filename))
+        elif isinstance(callback, keras.callbacks.TensorBoard):
+            for writer in getattr(callback, "_writers", {}).values():
+                writer.flush()
+            for part in ("train", "validation"):
+                folder = os.path.join(callback.log_dir, part)
+                for name in os.listdir(folder) if os.path.isdir(folder) else ():
+                    if _EVENTS.fullmatch(name):
+                        path = os.path.join(folder, name)
+                        found.append((f"{number}/{part}/{name}", path))
+    return found

@@ -1,6 +1,7 @@
 """Batches that follow the curriculum's stage."""
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -26,6 +27,7 @@ from keras_coconut.models import replicas
 from keras_coconut.models.varying_batches import VaryingBatches
 from keras_coconut.problems import Problem, as_problems
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.training.callback_state import writes_logs
 from keras_coconut.training.length_groups import group_by_length
 from keras_coconut.training.resumable_training import SavedRun, resumable
 
@@ -228,6 +230,9 @@ class CurriculumDataset(VaryingBatches):
             _listed(callbacks),
             key=lambda one: getattr(one, "dataset", None) is not self,
         )
+        if replicas.process_index():
+            # The first process writes; two would mix their lines.
+            callbacks = [c for c in callbacks if not writes_logs(c)]
         if not saved:
             yield callbacks
             return
@@ -244,8 +249,8 @@ class CurriculumDataset(VaryingBatches):
             tokens.update(repr(tuple(problem)).encode())
         names = ("batch_size", "shuffle", "seed", "steps_per_epoch")
         return {
-            "problems": tokens.hexdigest()[:32],
-            "curriculum": repr(self.curriculum),
+            "problems": {"digest": tokens.hexdigest()[:32]},
+            "curriculum": dataclasses.asdict(self.curriculum),
             "batches": {
                 name: getattr(self, name) for name in (*names, "length_groups")
             },

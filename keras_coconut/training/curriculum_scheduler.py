@@ -16,8 +16,8 @@ class CurriculumScheduler(keras.callbacks.Callback):
     `num_thoughts` and `thought_kind`, and resets the optimizer where the stage
     changes. Wherever it stands in a list of callbacks, `fit` calls it first; a
     `keras.callbacks.CallbackList` keeps its own order, so put it first there.
-    The stage follows from the epoch alone, so a run taken up again with
-    `keras.callbacks.BackupAndRestore` or `initial_epoch` goes on where it was.
+    The stage follows from the epoch alone, so a run that is resumed, by
+    `ResumableTraining` or with `initial_epoch`, continues in its stage.
     `stage` and `thoughts` stand in the progress bar and in `History`.
 
     Args:

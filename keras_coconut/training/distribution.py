@@ -50,8 +50,10 @@ def distribute(devices: int | None = None):
       of each backward pass.
 
     Where several processes train together, `fit` takes a `CurriculumDataset`
-    only, which gives each its part of a batch, and process 0 shows the progress
-    bar. With dropout, devices draw numbers of their own.
+    only, which gives each its part of a batch. All of them call `fit`,
+    `evaluate` and `predict`; process 0 shows the progress bar, and has the
+    callbacks of Keras that write files. Dropout draws other numbers than on one
+    device.
 
     Args:
         devices: int. How many devices to use. On PyTorch it must be the number
@@ -179,8 +181,15 @@ def _torch(devices):
     if processes == 1:
         yield "nothing: one process"
         return
+    missing = {"RANK", "LOCAL_RANK", "MASTER_ADDR"} - set(os.environ)
+    if missing and not torch.distributed.is_initialized():
+        raise ValueError(
+            "`WORLD_SIZE` must come with what `torchrun` sets beside it. "
+            f"Received: WORLD_SIZE={processes} without "
+            f"{', '.join(sorted(missing))}"
+        )
     on_gpus = torch.cuda.is_available()
-    if on_gpus:
+    if on_gpus and "LOCAL_RANK" in os.environ:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     begun = torch.distributed.is_initialized()
     if not begun:

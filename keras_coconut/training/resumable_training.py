@@ -3,6 +3,7 @@
 import datetime
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 
 import keras
@@ -33,6 +34,9 @@ class ResumableTraining(keras.callbacks.Callback):
     whole, and its name holds the digest of its content; only then are older
     ones deleted. The first is written before the first step, so that a folder
     that cannot be written to is found at once.
+
+    Where several processes train together, all of them read the folder and the
+    first writes to it, so they must share it.
 
     A save opens on the other backends. There the run continues with other
     random numbers: dropout draws from the generators of its backend.
@@ -147,7 +151,8 @@ class SavedRun(keras.callbacks.CallbackList):
 
     def __init__(self, callbacks, model, dataset, epochs, verbose):
         self._options = _only_one(callbacks)
-        log_sizes(callbacks)  # Raises an error for a log that cannot go on.
+        # Before a callback begins a log.
+        self._logs_before = log_sizes(callbacks)
         self._dataset = dataset
         self._described = run_state.describe_run(model, dataset, callbacks)
         self._is_first = replicas.process_index() == 0
@@ -160,20 +165,19 @@ class SavedRun(keras.callbacks.CallbackList):
                 "whose clocks differ",
                 self._options.every,
             )
-        self._saves = Saves(
-            self._options.folder, self._options.keep, self._is_first
-        )
+        self._saves = None
+        error = self._restored = None
         try:
+            self._saves = Saves(
+                self._options.folder, self._options.keep, self._is_first
+            )
             self._restored = self._saves.newest()
-            replicas.wait_for_all()  # Before the first of them writes.
             if self._restored is not None:
                 self._check(self._restored["described"])
-            if self._restored is not None and self._is_first:
-                cut_logs(
-                    callbacks,
-                    self._restored["logs"],
-                    self._restored["process"],
-                )
+        except (ValueError, OSError) as raised:
+            error = raised
+        try:
+            self._agree(error)
             super().__init__(
                 callbacks,
                 add_history=True,
@@ -184,7 +188,8 @@ class SavedRun(keras.callbacks.CallbackList):
                 steps=len(dataset),
             )
         except BaseException:
-            self._saves.close()
+            if self._saves is not None:
+                self._saves.close()
             raise
         self._epoch = self._first_step = self._step = 0
         self._steps = 0  # Of the whole run.
@@ -201,13 +206,39 @@ class SavedRun(keras.callbacks.CallbackList):
         self._dataset.first_batch = 0
         self._saves.close()
 
+    def _agree(self, error):
+        """Raises an error where processes do not resume from the same save."""
+        read = 0
+        if not error:
+            read = 1 + zlib.crc32(self._saves.newest_name().encode()) // 4
+        found = replicas.numbers_of_all(read)
+        if error:
+            raise error
+        if len(set(found)) > 1:
+            raise ValueError(
+                "`folder` must be one that all processes share, and of which "
+                "none refuses what it holds. Received: "
+                f"folder={self._options.folder!r}, in which they find "
+                "different saves, or of which one has raised an error"
+            )
+
     # === Where Keras calls ===
 
     def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
         if keras.config.backend() == "tensorflow":
             # Elsewhere `fit` has made the metrics' variables by now.
             self._model._symbolic_build(data_batch=self._dataset[0])
+        processes = self._saves.note(this_process())
+        if self._restored is not None:
+            self._check_variables(self._restored["model"])
+            if self._is_first:
+                cut_logs(
+                    self.callbacks,
+                    self._restored["logs"],
+                    processes,
+                    self._logs_before,
+                )
+        super().on_train_begin(logs)
         self._states = CallbackStates(self.callbacks)
         if self._restored is None:
             self._save(0, 0)
@@ -235,7 +266,8 @@ class SavedRun(keras.callbacks.CallbackList):
                 run_state.give_metrics(model, self._restored["model"])
             self._restored = None
         self._step = batch
-        if self._is_due():
+        # Not before the first: what begins an epoch would do so twice.
+        if batch and self._is_due():
             self._save(self._epoch, batch)
         super().on_train_batch_begin(batch, logs)
 
@@ -247,6 +279,7 @@ class SavedRun(keras.callbacks.CallbackList):
 
     def on_epoch_end(self, epoch, logs=None):
         self._dataset.first_batch = 0
+        self._restored = None
         super().on_epoch_end(epoch, logs)
         ends = epoch + 1 == self.params["epochs"] or self._model.stop_training
         if ends or self._is_due():
@@ -272,7 +305,6 @@ class SavedRun(keras.callbacks.CallbackList):
             self._steps,
             {
                 "described": self._described,
-                "process": this_process(),
                 "epoch": epoch,
                 "step": step,
                 "steps": self._steps,
@@ -300,14 +332,21 @@ class SavedRun(keras.callbacks.CallbackList):
                 f"`allow_changes`: {', '.join(found)}"
             )
 
-    def _restore(self, saved):
-        model, epochs = self._options.model, self.params["epochs"]
-        wrong = run_state.differing_variables(model, saved["model"])
+    def _check_variables(self, saved):
+        wrong = run_state.differing_variables(self._options.model, saved)
+        if wrong is None and self._restored["step"] >= len(self._dataset):
+            wrong = (
+                f"a save before step {self._restored['step'] + 1} of an epoch, "
+                f"which has {len(self._dataset)} now"
+            )
         if wrong:
             raise ValueError(
-                "`folder` must hold the saves of such a model. Received: "
+                "`folder` must hold the saves of such a run. Received: "
                 f"folder={self._options.folder!r}, with {wrong}"
             )
+
+    def _restore(self, saved):
+        model, epochs = self._options.model, self.params["epochs"]
         self._give(saved)
         self._steps = self._saved_steps = saved["steps"]
         model._initial_epoch = epochs if saved["stopped"] else saved["epoch"]
@@ -322,12 +361,14 @@ class SavedRun(keras.callbacks.CallbackList):
 
     def _give(self, saved):
         model = self._options.model
-        rate = model.optimizer.get_config().get("learning_rate")
+        # What mixed precision with float16 wraps.
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        rate = optimizer.get_config().get("learning_rate")
         run_state.give_model(model, saved["model"])
         if saved["described"]["optimizer"] != self._described["optimizer"]:
             # It may differ: a learning rate that was changed is wanted.
             if isinstance(rate, float):
-                model.optimizer.learning_rate = rate
+                optimizer.learning_rate = rate
         self._states.set(saved["callbacks"])
         run_state.give_random(saved["random"])
 
@@ -350,12 +391,14 @@ def _only_one(callbacks):
 
 def resumable(callbacks) -> bool:
     """Returns whether callbacks given to `fit` hold a `ResumableTraining`."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        if any(isinstance(c, ResumableTraining) for c in callbacks.callbacks):
-            raise refuse(
-                "callbacks",
-                "a list with `ResumableTraining`, not a `CallbackList`",
-                shown(callbacks),
-            )
-        return False
-    return any(isinstance(c, ResumableTraining) for c in callbacks or ())
+    in_a_list = isinstance(callbacks, keras.callbacks.CallbackList)
+    every = callbacks.callbacks if in_a_list else callbacks
+    every = every if isinstance(every, list | tuple) else [every]
+    found = any(isinstance(each, ResumableTraining) for each in every)
+    if found and in_a_list:
+        raise refuse(
+            "callbacks",
+            "a list with `ResumableTraining`, not a `CallbackList`",
+            shown(callbacks),
+        )
+    return found

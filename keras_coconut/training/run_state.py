@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_coconut.checks import shown
 from keras_coconut.models import replicas
+from keras_coconut.training.callback_state import writes_logs
 
 # What `ContinuousThoughtLM` is told by the `CurriculumScheduler`.
 _TOLD = ("num_thoughts", "thought_kind")
@@ -76,11 +77,14 @@ def _kind(shape, dtype):
 
 
 def _variables(model):
+    # That of `generate`, from which validation may draw.
+    seed = getattr(getattr(model, "sampler", None), "seed_generator", None)
     return {
         # Weights, and the states of layers' random numbers.
         "model": model.variables,
         "optimizer": model.optimizer.variables,
         "metrics": model.metrics_variables,
+        "sampler": [seed.state] if seed is not None else [],
     }
 
 
@@ -102,30 +106,38 @@ def take_random() -> dict[str, Any]:
         "keras": keras_seed,
     }
     if keras.config.backend() == "torch":
-        # Its dropout draws from its own generators.
-        import torch
-
-        state["torch"] = torch.get_rng_state().numpy().copy()
-        if torch.cuda.is_available():
-            state["cuda"] = [
-                each.numpy().copy() for each in torch.cuda.get_rng_state_all()
-            ]
+        # Dropout draws from PyTorch's own generator, each process from its own.
+        state["torch"] = replicas.objects_of_all(_take_torch())
     return state
 
 
 def give_random(state: dict[str, Any]) -> None:
     """Sets the states of all random numbers that this backend draws."""
+    seed = _keras_seed()
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
-    _keras_seed().state.assign(state["keras"])
-    if keras.config.backend() == "torch" and "torch" in state:
-        import torch
+    seed.state.assign(state["keras"])
+    own, process = state.get("torch", ()), replicas.process_index()
+    if keras.config.backend() == "torch" and process < len(own):
+        _give_torch(own[process])
 
-        torch.set_rng_state(torch.from_numpy(state["torch"]))
-        if "cuda" in state and len(state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(
-                [torch.from_numpy(each) for each in state["cuda"]]
-            )
+
+def _take_torch():
+    import torch
+
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states.append(torch.cuda.get_rng_state())
+    return [state.numpy().copy() for state in states]
+
+
+def _give_torch(states):
+    import torch
+
+    cpu, *gpu = map(torch.from_numpy, states)
+    torch.set_rng_state(cpu)
+    if gpu and torch.cuda.is_available():
+        torch.cuda.set_rng_state(gpu[0])
 
 
 def _keras_seed():
@@ -141,7 +153,7 @@ def _keras_seed():
 # === What makes a run ===
 
 
-def describe_run(model, dataset, callbacks) -> dict[str, Any]:
+def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
     """Returns what a resumed run must have in common with its save.
 
     Args:
@@ -150,45 +162,74 @@ def describe_run(model, dataset, callbacks) -> dict[str, Any]:
         callbacks: list of callbacks.
 
     Returns:
-        A dictionary of plain values, of the same keys for every run.
+        A dictionary of dictionaries of plain values.
     """
     import keras_coconut
 
     serialize = keras.saving.serialize_keras_object
+    weights = enumerate(model.weights)
     return {
         **dataset.describe(),
-        "backbone": _text(model.backbone.get_config()),
-        "optimizer": _text(serialize(model.optimizer)),
-        "trainable": [
-            number
-            for number, weight in enumerate(model.weights)
-            if weight.trainable
-        ],
-        "callbacks": [type(callback).__name__ for callback in callbacks],
-        "version": keras_coconut.__version__,
+        "backbone": {
+            **_flat(model.backbone.get_config()),
+            "num_iterations": model.num_iterations,
+        },
+        "optimizer": {
+            **_flat(serialize(model.optimizer)),
+            "loss": _name(model.loss),
+            "steps_per_execution": model.steps_per_execution,
+        },
+        "trainable": {
+            "weights": [number for number, w in weights if w.trainable]
+        },
+        # But for those that log, which the first process has alone.
+        "callbacks": {
+            "classes": [
+                type(each).__name__
+                for each in callbacks
+                if not writes_logs(each)
+            ]
+        },
+        "version": {"keras_coconut": keras_coconut.__version__},
     }
 
 
-def _text(config):
-    """Returns a config as a text that two processes have in common."""
-    if isinstance(config, dict):
-        pairs = sorted(
-            f"{key}: {_text(value)}"
-            for key, value in config.items()
-            # They vary from instance to instance, and from backend to backend.
-            if key not in ("name", "module", "registered_name")
-        )
-        return "{" + ", ".join(pairs) + "}"
+def _name(loss):
+    text = loss if isinstance(loss, str) else None
+    return text or getattr(loss, "__name__", None) or type(loss).__name__
+
+
+def _flat(config, path=""):
+    """Returns the values of a nested config as texts, by their paths."""
     if isinstance(config, list | tuple):
-        return "[" + ", ".join(map(_text, config)) + "]"
-    return repr(config)
+        config = dict(enumerate(config))
+    if not isinstance(config, dict):
+        return {path: repr(config)}
+    found = {}
+    for key, value in config.items():
+        # They vary from instance to instance, and from backend to backend; but
+        # a dtype policy has nothing else than its name.
+        if key in ("module", "registered_name"):
+            continue
+        if key != "name" or len(config) == 1:
+            found.update(_flat(value, f"{path}.{key}" if path else str(key)))
+    return found
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
     """Returns a text for each entry in which two descriptions differ."""
-    return {
-        name: f"`{name}` was {shown(saved.get(name))} and is "
-        f"{shown(now.get(name))}"
-        for name in {**saved, **now}
-        if saved.get(name) != now.get(name)
-    }
+    found = {}
+    for name in {**saved, **now}:
+        before, after = saved.get(name, {}), now.get(name, {})
+        keys = [
+            key
+            for key in {**before, **after}
+            if before.get(key) != after.get(key)
+        ]
+        if keys:
+            texts = (
+                ", ".join(f"{key}={shown(each.get(key))}" for key in keys[:3])
+                for each in (before, after)
+            )
+            found[name] = f"`{name}` was {next(texts)} and is {next(texts)}"
+    return found

@@ -24,7 +24,8 @@ from keras_coconut.files import (
 
 _NAME = "save-{number:012d}-{digest}.save"
 _PATTERN = re.compile(r"save-(\d{12})-([0-9a-f]{32})\.save")
-_LOCK = "lock"
+_HALF = re.compile(r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
+_LOCK, _NOTES = "lock", "processes"
 
 
 class Saves:
@@ -57,10 +58,10 @@ class Saves:
                 f"folder={shown_path(folder)!r}, in which another run is saved "
                 "right now"
             )
-        for name in os.listdir(folder):
+        for entry in os.scandir(folder):
             # What a run left that was killed while it saved.
-            if name.startswith(".") and name.endswith(PARTIAL):
-                os.unlink(os.path.join(folder, name))
+            if _HALF.fullmatch(entry.name) and entry.is_file():
+                os.unlink(entry.path)
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
 
     def close(self) -> None:
@@ -72,6 +73,23 @@ class Saves:
         finally:
             self._writer.shutdown()
             self._lock.close()
+
+    def note(self, entry: Any) -> list:
+        """Notes an entry beside the saves; returns all that were noted.
+
+        Args:
+            entry: plain values that JSON keeps.
+        """
+        if self._writer is None:
+            return []
+        with open(os.path.join(self.folder, _NOTES), "a+") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.seek(0)
+            return [json.loads(line) for line in file]
+
+    def newest_name(self) -> str:
+        """Returns the name of the newest save; empty if there is none."""
+        return (self._sorted() or [""])[-1]
 
     def newest(self) -> Any:
         """Returns what the newest save holds, or `None` if there is none.

@@ -91,7 +91,7 @@ def run(count, saves=None):
             "accuracy": history["sparse_categorical_accuracy"],
             "epochs": len(history["loss"]),
             "predictions": list(found.predictions),
-            "logits": [float(logits.sum()), *logits.shape],
+            "logits": [float(logits.mean()), *logits.shape],
             "weights": [float(np.abs(weight).sum()) for weight in weights],
         }
 

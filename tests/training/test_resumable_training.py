@@ -376,3 +376,121 @@ def test_a_log_that_was_cut(tmp_path):
     (tmp_path / "a.csv").write_text("")
     with pytest.raises(ValueError, match="a.csv` must hold what it held"):
         train(tmp_path / "saves", callbacks=logging())
+
+
+# === What a second look found ===
+
+
+def losses_of(values):
+    """Takes the place of the logged loss, epoch by epoch."""
+
+    class Told(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["told"] = values[epoch]
+
+    return Told()
+
+
+def test_patience_counts_on(tmp_path):
+    """An improvement that is too small stays one."""
+
+    def stopping():
+        callback = keras.callbacks.EarlyStopping(
+            "told", mode="min", min_delta=0.01, patience=2
+        )
+        # The third epoch is the second without an improvement.
+        return [losses_of([1.0, 0.995, 0.992, 0.99, 0.98, 0.97]), callback]
+
+    interrupted(tmp_path, 4, callbacks=stopping())
+    _, history = train(tmp_path, callbacks=stopping())
+    assert len(history.epoch) == 3
+
+
+def test_other_logs_stay(tmp_path):
+    """Those of another run, and of a callback that was not there."""
+    other = tmp_path / "logs" / "other"
+    other.mkdir(parents=True)
+    (other / "events.out.tfevents.1.host.1.0.v2").write_text("another run's")
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss\n")
+
+    def board():
+        return keras.callbacks.TensorBoard(str(tmp_path / "logs"))
+
+    interrupted(tmp_path / "saves", 5, callbacks=[board()])
+    with open(other / "events.out.tfevents.1.host.1.0.v2", "a") as file:
+        file.write(" and more")
+    logger = keras.callbacks.CSVLogger(str(log), append=True)
+    interrupted(tmp_path / "saves", 7, callbacks=[board(), logger])
+    (kept,) = other.iterdir()
+    assert kept.read_text() == "another run's and more"
+    assert log.read_text().startswith("epoch,loss\n")
+
+
+def test_an_epoch_that_became_shorter(tmp_path):
+    interrupted(tmp_path, 2)
+    with pytest.raises(ValueError, match="which has 2 now"):
+        train(
+            tmp_path,
+            made=make(batch_size=6),
+            options={"allow_changes": "batches"},
+        )
+
+
+def test_a_rate_that_each_epoch_lowers(tmp_path):
+    def lowering(rates):
+        def lower(epoch, rate):
+            rates.append(rate)
+            return rate * 0.5
+
+        return [keras.callbacks.LearningRateScheduler(lower)]
+
+    soon = {"every": datetime.timedelta(microseconds=1)}
+    undisturbed, rates = [], []
+    train(tmp_path / "a", callbacks=lowering(undisturbed), options=soon)
+    for step in (3, 6):
+        interrupted(tmp_path / "b", step, callbacks=lowering([]), options=soon)
+    train(tmp_path / "b", callbacks=lowering(rates), options=soon)
+    assert rates == undisturbed[2:]
+
+
+def test_another_dtype(tmp_path):
+    interrupted(tmp_path, 1)
+    model = tiny.text_model(layers=1, dropout=0.2, dtype="mixed_bfloat16")
+    made = tiny.compiled(model, keras.optimizers.AdamW(3e-2)), make()[1]
+    with pytest.raises(ValueError, match="`backbone` was .*float32.* and is"):
+        train(tmp_path, made=made)
+
+
+def test_one_callback_without_a_list():
+    model, dataset = make()
+    scheduler = keras_coconut.CurriculumScheduler(dataset)
+    model.fit(dataset, epochs=EPOCHS, callbacks=scheduler, verbose=0)
+
+
+def test_workers_leave_the_lock(tmp_path):
+    """They outlive a run that is killed."""
+    import multiprocessing
+
+    from keras_coconut.training.saves import Saves
+
+    saves = Saves(str(tmp_path), 2)
+    context = multiprocessing.get_context("fork")
+    begun, ends = context.Event(), context.Event()
+
+    def work():
+        begun.set()
+        ends.wait()
+
+    with np.testing.suppress_warnings() as quiet:
+        quiet.filter(RuntimeWarning)
+        quiet.filter(DeprecationWarning)
+        worker = context.Process(target=work)
+        worker.start()
+    begun.wait()
+    saves._lock.close()  # As the death of this process does.
+    try:
+        Saves(str(tmp_path), 2).close()
+    finally:
+        ends.set()
+        worker.join()

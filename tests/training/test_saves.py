@@ -41,7 +41,7 @@ def newest(folder):
 
 
 def files(folder):
-    return sorted(name for name in os.listdir(folder) if name != "lock")
+    return sorted(n for n in os.listdir(folder) if n.startswith("save-"))
 
 
 def test_what_was_written_comes_back(folder):
@@ -92,7 +92,7 @@ def test_older_saves_are_deleted(folder):
 
 def test_half_a_save_is_forgotten(folder):
     write(folder, 1)
-    half = os.path.join(folder, ".0123.partial")
+    half = os.path.join(folder, f".{'0' * 32}.partial")
     with open(half, "w") as file:
         file.write("half")
     assert newest(folder)["number"] == 1
