@@ -246,7 +246,9 @@ def end_with_driver():
     """
 
     def wait():
-        sys.stdin.buffer.read()
+        # Not through `sys.stdin`, whose lock a thread may not hold at the end.
+        while os.read(0, 1):
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

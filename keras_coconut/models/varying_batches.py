@@ -157,9 +157,9 @@ def make_step(model, name, make, force, look=None) -> None:
     if getattr(model, name) is not None and not force:
         return
     backend = keras.config.backend()
-    functions = {}
-    if backend != "tensorflow":
-        # Now: JAX asks the variables how devices share them, and within an
+    functions, function = {}, None
+    if backend == "jax":
+        # Now: it asks the variables how devices share them, and within an
         # epoch they are empty.
         make(force=True)
         function = getattr(model, name)
@@ -171,13 +171,12 @@ def make_step(model, name, make, force, look=None) -> None:
             shapes = str(tree.map_structure(_shapes, batches))
         if shapes in functions:
             return functions[shapes], False
-        if backend == "tensorflow":
+        # JAX keeps the programs of several shapes itself.
+        functions[shapes] = function
+        if function is None:
             make(force=True)
             functions[shapes] = getattr(model, name)
             setattr(model, name, step)
-        else:
-            # JAX keeps the programs of several shapes itself.
-            functions[shapes] = function
         return functions[shapes], backend != "torch"
 
     def step(*args):

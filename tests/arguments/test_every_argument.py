@@ -98,6 +98,7 @@ ELSEWHERE = {
     "Evaluation": RESULT,
     "Evaluation.from_dict(entry)": "evaluation/test_evaluation.py",
     "answer": WITHIN,
+    "distribute(devices)": "training/test_distribution.py",
     "draw_splits": WITHIN,
     "take_splits": WITHIN,
     "check_sizes": WITHIN,

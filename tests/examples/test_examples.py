@@ -1,6 +1,8 @@
 """The scripts in examples/ run from start to end, at a small size."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import scripts
@@ -80,3 +82,30 @@ def test_the_table(tmp_path):
     damaged.write_text(damaged.read_text()[:99])
     line = scripts.refused("reproduce_table.py", *arguments)
     assert f"{damaged} must be a whole JSON file" in line
+
+
+def test_a_run_ends_with_the_script_that_started_it():
+    code = "import table_run, time; table_run.end_with_driver(); time.sleep(99)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=scripts.EXAMPLES,
+        stdin=subprocess.PIPE,
+    )
+    process.stdin.close()  # As the end of that script does.
+    assert process.wait(90) == 1
+
+
+def test_one_table_at_a_time(tmp_path):
+    folder = tmp_path / "table"
+    flags = ["--methods=no_cot", "--seeds=0", f"--output={folder}"]
+    driver = subprocess.Popen(
+        [sys.executable, scripts.EXAMPLES / "reproduce_table.py", *flags],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        driver.stdout.readline()  # It has begun.
+        line = scripts.refused("reproduce_table.py", *flags)
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert "--output must be a folder that no other" in line
