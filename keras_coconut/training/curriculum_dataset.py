@@ -29,7 +29,7 @@ from keras_coconut.problems import Problem, as_problems
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 from keras_coconut.training.callback_state import writes_logs
 from keras_coconut.training.length_groups import group_by_length
-from keras_coconut.training.resumable_training import SavedRun, resumable
+from keras_coconut.training.saved_run import SavedRun, resumable
 
 # More than anybody asks for: a mistyped count must not fill the memory.
 _MOST_ROWS = 10**6
