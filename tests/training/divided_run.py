@@ -100,8 +100,8 @@ def main(count):
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
     make_devices(count)
     result = run(count, os.environ.get("DIVIDED_RUN_SAVES"))
-    # At once: the processes of `torchrun` share their output, and `print` writes
-    # the end of a line apart where nothing is buffered.
+    # At once: the processes of `torchrun` share their output, and `print`
+    # writes the end of a line apart where nothing is buffered.
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 
