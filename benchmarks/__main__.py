@@ -1,4 +1,4 @@
-"""Runs the benchmarks on every installed backend; prints a table, then JSON.
+r"""Runs the benchmarks on every installed backend; prints a table, then JSON.
 
     python -m benchmarks --preset base
     python -m benchmarks --preset small --backends jax,torch --measures train
@@ -22,13 +22,13 @@ import subprocess
 import sys
 
 from absl import flags
+from command_line import refuse_arguments, run
 
-from benchmarks import command, plot
-from benchmarks.flag_checks import refuse_arguments, run
+from benchmarks import command
+from benchmarks.bars import bars, draw
 from benchmarks.report import describe, describe_official
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(command)
 
 
 def run_worker(backend, spec):
@@ -131,9 +131,9 @@ def main(argv):
     if FLAGS.json:
         pathlib.Path(FLAGS.json).write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report), flush=True)
-    bars = plot.bars(results)
-    if FLAGS.plot and bars:
-        plot.draw(bars, FLAGS.plot)
+    ratios = bars(results)
+    if FLAGS.plot and ratios:
+        draw(ratios, FLAGS.plot)
     failed = sum("error" in result for result in results)
     if failed:
         sys.exit(f"benchmarks: {failed} of {len(results)} measurements failed")

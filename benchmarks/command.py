@@ -11,8 +11,9 @@ import subprocess
 import sys
 
 from absl import app, flags
+from command_line import check_new_file, check_packages
+from flag_sections import Section, expect, expect_some_of, given
 
-from benchmarks.flag_checks import check_new_file, expect, expect_some_of
 from benchmarks.shapes import DTYPES, PRESETS, Shape
 from benchmarks.specs import (
     MEASURES,
@@ -24,45 +25,79 @@ from benchmarks.specs import (
 )
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("preset", "small", sorted(PRESETS), "Sizes to measure.")
-for _field in dataclasses.fields(Shape):
-    _help = f"Instead of the preset's {_field.name}."
-    if _field.name == "dtype":
-        flags.DEFINE_enum("dtype", None, DTYPES, _help)
-    else:
-        _define = {int: flags.DEFINE_integer, float: flags.DEFINE_float}
-        _define[_field.type](_field.name, None, _help)
-flags.DEFINE_list("backends", [], "Backends; all that are installed if empty.")
-flags.DEFINE_list(
-    "modes", [], "eager, graph (TensorFlow), xla; those that apply if empty."
+_SIZES = {
+    "layers": "Layers",
+    "hidden": "Hidden size",
+    "heads": "Heads",
+    "vocabulary": "Tokens",
+    "batch": "Rows of a batch",
+    "question": "Positions of the longest question",
+    "padding": "Share of left padding in the shortest question",
+    "thoughts": "Thoughts",
+    "iterations": "Times that all thoughts are computed at once, or 0",
+    "response": "Positions of a response",
+    "dtype": "Type of the computation",
+}
+_MODES = tuple(dict.fromkeys(mode for of in MODES.values() for mode in of))
+
+measured = Section("What is measured")
+measured.several("measures", ["train"], f"Some of {', '.join(MEASURES)}.")
+measured.several(
+    "backends",
+    [],
+    f"Some of {', '.join(MODES)}; all that are installed if unset.",
 )
-flags.DEFINE_list("measures", ["train"], f"Some of {', '.join(MEASURES)}.")
-flags.DEFINE_bool("rematerialize", False, "For the measure of memory.")
-flags.DEFINE_bool(
+measured.several(
+    "modes",
+    [],
+    "Some of eager, graph (TensorFlow) and xla; those that apply if unset.",
+)
+measured.switch("rematerialize", False, "With the measure memory.")
+measured.switch(
     "engines", True, "Whether keras_coconut.engines serves, for both models."
 )
-flags.DEFINE_bool(
+measured.count("tokens", 16, "With the measure generate: tokens to generate.")
+
+sizes = Section("Sizes")
+sizes.choice("preset", "small", sorted(PRESETS), "All sizes at once.")
+for _field in dataclasses.fields(Shape):
+    _help = f"{_SIZES[_field.name]}, instead of the preset's."
+    if _field.name == "dtype":
+        sizes.choice("dtype", None, DTYPES, _help)
+    elif _field.type is float:
+        sizes.number(_field.name, None, _help, least=0, below=1)
+    else:
+        # `Shape` knows what is too small.
+        sizes.count(_field.name, None, _help, least=None)
+
+repeated = Section("How often")
+repeated.count("rounds", 5, "Times that each figure is taken.")
+repeated.count("steps", 2, "Training steps in a round.")
+repeated.switch(
     "keep_memory",
     False,
     "Tell glibc to keep memory that is freed, in all processes alike. On some "
     "virtual machines fresh memory takes ten times as long from one minute to "
-    "the next. Not for the measure of memory.",
+    "the next. Not for the measure memory.",
 )
-flags.DEFINE_integer(
-    "rounds", 5, "Times that each figure is taken.", lower_bound=1
+
+official = Section("The authors' code")
+official.text(
+    "official", None, "A checkout of facebookresearch/coconut.", value="FOLDER"
 )
-flags.DEFINE_integer("steps", 2, "Training steps in a round.", lower_bound=1)
-flags.DEFINE_integer("tokens", 16, "Tokens to generate.", lower_bound=1)
-flags.DEFINE_string("official", None, "A checkout of facebookresearch/coconut.")
-flags.DEFINE_string("official_python", sys.executable, "Its interpreter.")
-flags.DEFINE_string("json", None, "File for the results.")
-flags.DEFINE_string("plot", None, "PNG file for the ratios to the baseline.")
-flags.DEFINE_bool("overwrite", False, "Replace the files of --json and --plot.")
+official.text(
+    "official_python", sys.executable, "Its interpreter.", value="FILE"
+)
+
+output = Section("Output")
+output.text("json", None, "File for the results.", value="FILE")
+output.text(
+    "plot", None, "PNG file for the ratios to the baseline.", value="FILE"
+)
+output.switch("overwrite", False, "Replace the files of --json and --plot.")
 
 expect_some_of("backends", tuple(MODES))
-expect_some_of(
-    "modes", tuple(dict.fromkeys(mode for of in MODES.values() for mode in of))
-)
+expect_some_of("modes", _MODES)
 expect_some_of("measures", MEASURES)
 expect("measures", bool, "at least one measure")
 expect(
@@ -150,21 +185,20 @@ def check_flags() -> None:
             "--keep_memory must be left out with --measures=memory, whose "
             "figures it would change"
         )
-    if FLAGS["tokens"].present and "generate" not in measures:
+    if given(["tokens"]) and "generate" not in measures:
         raise app.UsageError(
             "--tokens is for --measures=generate only. Received: "
             f"--measures={','.join(FLAGS.measures)}"
         )
     if FLAGS.official:
         check_official(measures)
-    elif FLAGS["official_python"].present:
+    elif given(["official_python"]):
         raise app.UsageError("--official_python needs --official")
     if FLAGS.json:
         check_new_file("--json", FLAGS.json, ".json", FLAGS.overwrite)
     if FLAGS.plot:
         check_new_file("--plot", FLAGS.plot, ".png", FLAGS.overwrite)
-        if importlib.util.find_spec("matplotlib") is None:
-            raise app.UsageError("--plot needs matplotlib, which is missing")
+        check_packages(["matplotlib"], "--plot")
         if not measures & set(WITH_FLOOR):
             raise app.UsageError(
                 f"--plot needs one of the measures {', '.join(WITH_FLOOR)}. "

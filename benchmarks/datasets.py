@@ -1,4 +1,4 @@
-"""Compares generated problems with published ones, figure by figure.
+r"""Compares generated problems with published ones, figure by figure.
 
     python -m benchmarks.datasets --dataset prosqa \
         --published prosqa_valid.json --vocabulary gpt2
@@ -11,29 +11,32 @@ their cumulative shares). Needs SciPy.
 """
 
 import collections
-import importlib.util
 import json
 import re
 import time
 
 import numpy as np
-from absl import app, flags
-
-from benchmarks.flag_checks import (
-    blame,
-    expect_file,
-    expect_vocabulary,
-    refuse_arguments,
-    run,
-)
+from absl import flags
+from command_line import blame, check_packages, refuse_arguments, run
+from flag_sections import Section, expect_file, expect_vocabulary
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("dataset", None, ["prosqa", "prontoqa"], "What to make.")
-flags.DEFINE_string("published", None, "Published problem file.")
-flags.DEFINE_string("vocabulary", None, "Folder of vocabulary and merges.")
-flags.DEFINE_integer("problems", 5_000, "Problems to make.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of the problems.", lower_bound=0)
-flags.DEFINE_integer("permutations", 2_000, "Of each test.", lower_bound=1)
+
+data = Section("Data")
+data.choice("dataset", None, ["prosqa", "prontoqa"], "What to make.")
+data.text("published", None, "Published problem file.", value="FILE")
+data.text(
+    "vocabulary",
+    None,
+    "Folder of vocabulary.json and merges.txt.",
+    value="FOLDER",
+)
+data.count("problems", 5_000, "Problems to make.")
+data.count("seed", 0, "Of the problems that are made.", least=0)
+
+tests = Section("Tests")
+tests.count("permutations", 2_000, "Of each test.")
+
 flags.mark_flags_as_required(["dataset", "published", "vocabulary"])
 expect_file("published")
 expect_vocabulary("vocabulary")
@@ -129,12 +132,11 @@ def all_figures(problems, preprocessor):
 
 def main(argv):
     refuse_arguments(argv)
-    if importlib.util.find_spec("scipy") is None:
-        raise app.UsageError("expected SciPy, which is not installed")
+    check_packages(["scipy"], "the tests")
     # Here and not above: Keras takes seconds to import.
     import keras_coconut
     from benchmarks.vocabulary import read_preprocessor
-    from keras_coconut.datasets.registry import load_dataset
+    from keras_coconut import load_dataset
 
     with blame("--vocabulary", KeyError, TypeError, AttributeError):
         preprocessor = read_preprocessor(FLAGS.vocabulary)

@@ -9,40 +9,44 @@ computed positions that are real; a row that only fills up a batch is not.
 import json
 
 from absl import flags
-
-from benchmarks.flag_checks import (
-    blame,
-    expect,
+from command_line import blame, refuse_arguments, run
+from flag_sections import (
+    Section,
+    expect_counts,
     expect_file,
     expect_vocabulary,
-    refuse_arguments,
-    run,
 )
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("problems", None, "Problem file.", required=True)
-flags.DEFINE_string(
+
+data = Section("Data")
+data.text(
+    "problems",
+    None,
+    "Problem file: one that keras_coconut.read_problems reads.",
+    value="FILE",
+)
+data.text(
     "vocabulary",
     None,
     "Folder of vocabulary.json and merges.txt.",
-    required=True,
+    value="FOLDER",
 )
-flags.DEFINE_integer("batch_size", 16, "Rows in a batch.", lower_bound=1)
-flags.DEFINE_integer(
-    "max_stage", 6, "Last stage of the curriculum.", lower_bound=0
+
+batches = Section("Batches")
+batches.count("batch_size", 16, "Rows in a batch.")
+batches.count("max_stage", 6, "Last stage of the curriculum.", least=0)
+batches.several(
+    "length_groups",
+    ["1", "4", "8", "16"],
+    "Numbers of groups to try.",
+    value="N,N,...",
 )
-flags.DEFINE_list("length_groups", ["1", "4", "8", "16"], "Groups to try.")
+
+flags.mark_flags_as_required(["problems", "vocabulary"])
 expect_file("problems")
 expect_vocabulary("vocabulary")
-expect(
-    "length_groups",
-    lambda counts: (
-        counts
-        and all(count.isdecimal() and int(count) for count in counts)
-        and len(set(map(int, counts))) == len(counts)
-    ),
-    "whole numbers of at least 1 with commas, each only once",
-)
+expect_counts("length_groups", least=1)
 
 
 def real_share(dataset):

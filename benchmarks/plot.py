@@ -1,47 +1,21 @@
 """Draws the ratios to the baseline that files of results hold, side by side.
 
-    python -m benchmarks.plot OUT.png RESULTS.json ...
-
-`--overwrite` replaces a picture that is there.
+python -m benchmarks.plot OUT.png RESULTS.json ...
 """
 
-import importlib.util
 import json
 import pathlib
 
 from absl import app, flags
+from command_line import check_new_file, check_packages, run
+from flag_sections import Section
 
-from benchmarks.flag_checks import check_new_file, run
+from benchmarks.bars import bars, draw
 
 FLAGS = flags.FLAGS
 
-
-def bars(results, name=""):
-    """Returns `(label, ratio)` of results with a ratio to the baseline."""
-    return [
-        (f"{name or r['what']}, {r['backend']} {r['mode']}", r["of_baseline"])
-        for r in results
-        if r.get("of_baseline")
-    ]
-
-
-def draw(found, path):
-    """Writes a PNG file of `(label, ratio)` pairs."""
-    # Here: the benchmarks run without it.
-    import matplotlib.figure
-
-    labels = [label for label, _ in found]
-    ratios = [ratio for _, ratio in found]
-    figure = matplotlib.figure.Figure(
-        figsize=(7, 1 + 0.3 * len(found)), layout="constrained"
-    )
-    axes = figure.subplots()
-    drawn = axes.barh(labels, ratios, color="tab:blue")
-    axes.bar_label(drawn, fmt="%.2f", label_type="center", color="white")
-    axes.axvline(1, color="0.3", linestyle="--")
-    axes.invert_yaxis()
-    axes.set_xlabel("times the baseline: one pass over as many tokens")
-    figure.savefig(path, dpi=130)
+output = Section("Output")
+output.switch("overwrite", False, "Replace a picture that is there.")
 
 
 def read_results(path):
@@ -65,8 +39,7 @@ def main(argv):
         )
     out, *files = argv[1:]
     check_new_file("OUT.png", out, ".png", FLAGS.overwrite)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise app.UsageError("expected matplotlib, which is not installed")
+    check_packages(["matplotlib"], "the picture")
     found = []
     for file in map(pathlib.Path, files):
         found += bars(read_results(file), file.stem.replace("_", " "))
@@ -79,5 +52,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_bool("overwrite", False, "Replace the picture.")
     run(main)

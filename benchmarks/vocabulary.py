@@ -1,9 +1,9 @@
 """The published vocabulary, for figures in real tokens."""
 
 import keras_hub
+from flag_sections import vocabulary_files
 
 import keras_coconut
-from benchmarks.flag_checks import vocabulary_files
 
 
 def read_preprocessor(folder):

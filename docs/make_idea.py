@@ -8,7 +8,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 QUESTION, THOUGHT, TEXT = "#dbe7f5", "#f7c873", "#dff0d8"
 
 
-def box(axes, x, y, text, color, width=0.72, height=0.5):
+def box(axes, x, y, text, color, width=0.8, height=0.5):
     axes.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - height / 2),
@@ -55,12 +55,12 @@ def chain(axes, title, inputs, colors, outputs):
             # The hidden state is the next input.
             path = {"color": "#c77f0a", "linewidth": 1.8}
             axes.plot(
-                [x + 0.38, x + 0.5, x + 0.5], [1.9, 1.9, 0], **path, zorder=3
+                [x + 0.42, x + 0.5, x + 0.5], [1.9, 1.9, 0], **path, zorder=3
             )
-            arrow(axes, (x + 0.49, 0), (x + 0.64, 0), **path, zorder=3)
+            arrow(axes, (x + 0.49, 0), (x + 0.6, 0), **path, zorder=3)
 
 
-figure = matplotlib.figure.Figure(figsize=(8.4, 5), layout="constrained")
+figure = matplotlib.figure.Figure(figsize=(6.5, 4.6), layout="constrained")
 top, bottom = figure.subplots(2, 1)
 chain(
     top,
@@ -96,4 +96,4 @@ chain(
         6: ("answer", TEXT),
     },
 )
-figure.savefig(pathlib.Path(__file__).with_name("idea.png"), dpi=120)
+figure.savefig(pathlib.Path(__file__).with_name("idea.png"), dpi=160)

@@ -4,8 +4,7 @@ import keras
 import keras_hub
 
 import keras_coconut
-from keras_coconut.datasets.arithmetic import arithmetic_words
-from keras_coconut.text.word_tokenizer import make_word_tokenizer
+from keras_coconut import arithmetic_words, make_word_tokenizer
 
 NUM_STEPS = 3
 

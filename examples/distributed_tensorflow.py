@@ -15,16 +15,18 @@ Keras 3 does not train under `MultiWorkerMirroredStrategy`: for several machines
 see distributed_jax.py and distributed_torch.py.
 """
 
-from absl import flags
 from command_line import run
-from distributed_flags import FLAGS, use_backend
+from distributed_flags import FLAGS, check_devices, check_flags
+from flag_sections import Section
 
-flags.DEFINE_integer("devices", None, "Devices; all if unset.", lower_bound=1)
-flags.DEFINE_bool("tpu", False, "Whether to look for a TPU.")
+devices = Section("Devices")
+devices.count("devices", None, "Devices; all if unset.")
+devices.switch("tpu", False, "Whether to look for a TPU.")
 
 
-def main(_):
-    use_backend("tensorflow")
+def main(argv):
+    check_flags(argv, "tensorflow")
+    check_devices(FLAGS.devices)
     import tensorflow as tf
 
     if FLAGS.tpu:

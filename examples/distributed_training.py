@@ -10,15 +10,13 @@ import pathlib
 import time
 
 import keras
-from absl import app
 from arithmetic_model import NUM_STEPS, make_model, make_preprocessor
 from command_line import blame
-from distributed_flags import FLAGS
+from distributed_flags import FLAGS, check_devices
 
 import keras_coconut
-from keras_coconut.datasets.arithmetic import load_arithmetic
-from keras_coconut.evaluation.problems import evaluate_problems
-from keras_coconut.files import check_writable, write_whole
+from keras_coconut import evaluate_problems, load_arithmetic
+from keras_coconut.files import write_whole
 
 
 class StepLosses(keras.callbacks.Callback):
@@ -38,29 +36,25 @@ class StepLosses(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def train(devices):
+def train(devices, **options):
     """Trains the demo's arithmetic from a seed through all stages.
 
     Args:
         devices: int, or `None` for all there are.
+        **options: Passed to `keras_coconut.distribute`.
     """
-    if FLAGS.losses:
-        with blame("--losses"):
-            check_writable("losses", FLAGS.losses)
     splits = load_arithmetic(train=50_000, validation=0, test=200, seed=0)
     keras.utils.set_random_seed(FLAGS.seed)
     with contextlib.ExitStack() as stack:
-        with blame("--devices"):
-            found = stack.enter_context(keras_coconut.distribute(devices))
+        with blame(", ".join(f"--{name}" for name in ("devices", *options))):
+            found = stack.enter_context(
+                keras_coconut.distribute(devices, **options)
+            )
         _train(found, splits)
 
 
 def _train(devices, splits):
-    if FLAGS.batch_size % devices.count:
-        raise app.UsageError(
-            f"--batch_size must be a multiple of {devices.count}, the number "
-            f"of devices. Received: {FLAGS.batch_size}"
-        )
+    check_devices(devices.count)
     model = make_model(make_preprocessor())
     curriculum = keras_coconut.Curriculum(
         max_stage=NUM_STEPS, extra_stage=False, mixing_probability=0.3

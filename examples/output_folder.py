@@ -6,8 +6,8 @@ told to. Files that it did not write stay.
 """
 
 import json
-import os
 import pathlib
+import tempfile
 
 from absl import app
 
@@ -18,6 +18,7 @@ PRESET_FILES = tuple(
     for name in (
         "assets/tokenizer/merges.txt",
         "assets/tokenizer/vocabulary.json",
+        "assets/tokenizer/vocabulary.spm",
         "config.json",
         "metadata.json",
         "model.weights.h5",
@@ -67,16 +68,20 @@ def check_folder(folder, configuration=None, remedy=""):
     return True
 
 
-def check_can_be_made(folder):
+def check_can_be_made(folder, flag="--output"):
     """Raises a `UsageError` unless a folder can be made or written to."""
     nearest = next(
         path for path in (folder, *folder.absolute().parents) if path.exists()
     )
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    try:
+        # Permissions alone do not say it. The file has no name.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
         raise app.UsageError(
-            f"--output must be a folder that can be written to. Received: "
-            f"{folder}, and {nearest} is not"
-        )
+            f"{flag} must be a folder that can be written to. Received: "
+            f"{folder}, and {nearest} is not: {error.strerror}"
+        ) from error
 
 
 def differences(made, wanted):

@@ -8,9 +8,10 @@ import os
 import pathlib
 
 from absl import app
-from command_line import given
+from flag_sections import flag_values, given, vocabulary_files
 from output_folder import PRESET_FILES, check_can_be_made, check_folder
-from problem_flags import FLAGS, flag_values, vocabulary_files
+from problem_flags import AUTO, FLAGS, scratch
+from scratch_families import check_sizes
 
 WRITTEN = (
     "configuration.json",
@@ -22,7 +23,6 @@ WRITTEN = (
 )
 # Where a model comes from; from the last two, it starts from scratch.
 SOURCES = ("preset", "vocabulary", "words")
-FROM_SCRATCH = ("num_layers", "num_heads", "hidden_dim", "dropout")
 ICOT_ONLY = ("tokens_per_stage", "chain_tokens")
 # What asking a trained model again takes.
 ASKED_AGAIN = (
@@ -40,6 +40,7 @@ NOT_OF_TRAINING = (
     "test",
     "max_length",
     "save_every",
+    "token_cache",
     "evaluate_only",
     "output",
     "overwrite",
@@ -52,29 +53,55 @@ def check_flags():
     A flag that would be ignored is one of them.
     """
     if FLAGS.evaluate_only:
-        _refuse(
-            given(set(flag_values()) - set(ASKED_AGAIN)),
-            "is for training and must be left out with --evaluate_only",
-        )
-        if bool(FLAGS.problems) == bool(FLAGS.test):
-            raise app.UsageError(
-                "--evaluate_only needs one problem file, --problems or --test. "
-                f"Received: {'both' if FLAGS.test else 'neither'}"
-            )
+        _check_asked_again()
         return
     if not FLAGS.problems:
         raise app.UsageError(
             "--problems must be the problem file to train on. Received: none"
         )
+    if FLAGS.token_cache:
+        _refuse(given(["limit"]), "must be left out with --token_cache")
+        if not FLAGS.test:
+            raise app.UsageError(
+                "--token_cache needs --test: all problems of a large file are "
+                "too many to answer. Received: none"
+            )
+        check_can_be_made(pathlib.Path(FLAGS.token_cache), "--token_cache")
+    if FLAGS.promote_after and not FLAGS.validation:
+        raise app.UsageError(
+            "--promote_after needs --validation, whose accuracy it follows. "
+            "Received: none"
+        )
+    _check_model()
+    if FLAGS.method != "icot":
+        _refuse(given(ICOT_ONLY), "is for --method=icot only")
+
+
+def _check_asked_again():
+    others = set(flag_values()) - set(ASKED_AGAIN)
+    _refuse(
+        given(others),
+        "is for training and must be left out with --evaluate_only",
+    )
+    if bool(FLAGS.problems) == bool(FLAGS.test):
+        raise app.UsageError(
+            "--evaluate_only needs one problem file, --problems or --test. "
+            f"Received: {'both' if FLAGS.test else 'neither'}"
+        )
+
+
+def _check_model():
     sources = [f"--{name}" for name in SOURCES if FLAGS[name].value]
     if len(sources) != 1:
         raise app.UsageError(
             "expected exactly one of --preset, --vocabulary and --words. "
             f"Received: {' and '.join(sources) or 'none'}"
         )
+    if FLAGS.lora_layers and not FLAGS.lora_rank:
+        raise app.UsageError("--lora_layers needs --lora_rank. Received: none")
     if FLAGS.preset:
         _refuse(
-            given(FROM_SCRATCH),
+            given(scratch.values),
             "is for a model from scratch and must be left out with --preset",
         )
         written = pathlib.Path(FLAGS.output) / "preset"
@@ -83,27 +110,27 @@ def check_flags():
                 "--preset must not be the preset that is written to --output. "
                 f"Received: --preset={FLAGS.preset} and --output={FLAGS.output}"
             )
-    elif FLAGS.hidden_dim % FLAGS.num_heads:
-        raise app.UsageError(
-            "--num_heads must divide --hidden_dim. Received: "
-            f"--num_heads={FLAGS.num_heads} and --hidden_dim={FLAGS.hidden_dim}"
-        )
-    elif FLAGS.lora_rank:
+        return
+    if FLAGS.lora_rank:
         raise app.UsageError(
             "--lora_rank needs --preset: all other weights of a model from "
             f"scratch would stay random. Received: --lora_rank="
             f"{FLAGS.lora_rank} and {sources[0]}"
         )
-    if FLAGS.method != "icot":
-        _refuse(given(ICOT_ONLY), "is for --method=icot only")
+    _refuse(
+        given(["marker_tokens"]),
+        f"is for --preset: {sources[0]} makes marker tokens of its own",
+    )
+    check_sizes()
 
 
 def _refuse(names, reason):
     if names:
         name = sorted(names)[0]
-        raise app.UsageError(
-            f"--{name} {reason}. Received: --{name}={FLAGS[name].value}"
-        )
+        value = FLAGS[name].value
+        if isinstance(value, list):
+            value = ",".join(value)
+        raise app.UsageError(f"--{name} {reason}. Received: --{name}={value}")
 
 
 def training_configuration():
@@ -113,12 +140,13 @@ def training_configuration():
         **flag_values(NOT_OF_TRAINING),
     }
     files = [FLAGS.problems, FLAGS.validation]
-    if FLAGS.words and os.path.isfile(FLAGS.words):
+    if FLAGS.words not in (None, AUTO) and os.path.isfile(FLAGS.words):
         files.append(FLAGS.words)
     if FLAGS.vocabulary:
         files += vocabulary_files(FLAGS.vocabulary)
     for path in filter(None, files):
-        digest = hashlib.sha256(pathlib.Path(path).read_bytes())
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
         configuration[f"sha256 of {path}"] = digest.hexdigest()
     return configuration
 

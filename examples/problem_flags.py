@@ -5,244 +5,280 @@ together stands in problem_checks.py.
 """
 
 import os
-import pathlib
 
 from absl import flags
-from command_line import (
-    DTYPES,
-    METHODS,
+from command_line import DTYPES, METHODS, MOST_SEED
+from flag_sections import (
+    Section,
     expect,
+    expect_counts,
     expect_file,
-    expect_number,
+    expect_vocabulary,
 )
+from scratch_families import FAMILIES
 
 FLAGS = flags.FLAGS
-PROBLEMS, MODEL, CURRICULUM, TRAINING, ASKING, OUTPUT = (
-    {"module_name": title}
-    for title in (
-        "problems",
-        "model",
-        "curriculum",
-        "training",
-        "asking",
-        "output",
-    )
-)
-SECTIONS = [
-    section["module_name"]
-    for section in (PROBLEMS, MODEL, CURRICULUM, TRAINING, ASKING, OUTPUT)
-]
+# `--words` that are taken from the problems.
+AUTO = "auto"
+SEPARATORS = {"newline": "\n", "space": " ", "none": ""}
 
-flags.DEFINE_string("problems", None, "Problem file to train on.", **PROBLEMS)
-flags.DEFINE_string(
+data = Section("Data")
+data.text(
+    "problems",
+    None,
+    "The problems to train on: a file that keras_coconut.read_problems reads.",
+    value="FILE",
+)
+data.text(
     "validation",
     None,
-    "Problem file that is answered after each epoch. The best model of the "
-    "last stage is kept; without it, that of the last epoch.",
-    **PROBLEMS,
+    "Problems that are answered after each epoch. The best model of the last "
+    "stage is kept; without it, that of the last epoch.",
+    value="FILE",
 )
-flags.DEFINE_string(
-    "test", None, "Problem file to test on; --problems if unset.", **PROBLEMS
-)
-flags.DEFINE_integer(
-    "limit",
+data.text(
+    "test",
     None,
-    "Use only the first so many problems of each file.",
-    lower_bound=1,
-    **PROBLEMS,
+    "Problems to answer in the end. Those of --problems if unset.",
+    value="FILE",
 )
-flags.DEFINE_bool(
-    "drop_too_long",
-    False,
-    "Leave out training problems that do not fit.",
-    **PROBLEMS,
+data.count("limit", None, "Only the first so many problems of each file.")
+data.switch(
+    "drop_too_long", False, "Leave out training problems that do not fit."
+)
+data.text(
+    "token_cache",
+    None,
+    "Folder that keeps the tokens of --problems, for a file of gigabytes. "
+    "Needs --test.",
+    value="FOLDER",
 )
 
-flags.DEFINE_string("preset", None, "KerasHub preset to start from.", **MODEL)
-flags.DEFINE_string(
-    "vocabulary",
+model = Section("Model")
+model.text(
+    "preset",
     None,
-    "From scratch: folder of vocabulary.json and merges.txt.",
-    **MODEL,
+    "Start from a preset: a name of KerasHub's, hf://..., kaggle://... or a "
+    "folder.",
+    value="PRESET",
 )
-flags.DEFINE_string(
+model.text(
     "words",
     None,
-    "From scratch: the words that become one token each, as a file with one "
-    "word a line or with commas between them. A space in front counts. "
-    "Everything else becomes one token a byte.",
-    **MODEL,
+    "Start from scratch, with these words as one token each: a file with one "
+    "word a line, words with commas between them, or auto for the words of "
+    "--problems. A space in front counts. Other text becomes one token a byte.",
+    value="FILE",
 )
-flags.DEFINE_integer(
-    "num_layers", 2, "From scratch: layers.", lower_bound=1, **MODEL
+model.text(
+    "vocabulary",
+    None,
+    "Start from scratch, with the GPT-2 vocabulary of a folder that holds "
+    "vocabulary.json and merges.txt.",
+    value="FOLDER",
 )
-flags.DEFINE_integer(
-    "num_heads", 4, "From scratch: heads.", lower_bound=1, **MODEL
-)
-flags.DEFINE_integer(
-    "hidden_dim", 128, "From scratch: hidden size.", lower_bound=1, **MODEL
-)
-flags.DEFINE_float("dropout", 0.0, "From scratch: dropout.", **MODEL)
-flags.DEFINE_bool(
+model.switch(
     "markers",
     True,
-    "Whether marker tokens stand around the thoughts. Small "
-    "models learn sooner without.",
-    **MODEL,
+    "Whether marker tokens stand around the thoughts. Small models learn "
+    "sooner without: --nomarkers.",
 )
-flags.DEFINE_enum("dtype", None, DTYPES, "Type of the computation.", **MODEL)
-flags.DEFINE_integer(
+model.several(
+    "marker_tokens",
+    None,
+    "With a plain --preset: the tokens of its vocabulary that begin thoughts, "
+    "end them, and pause.",
+    value="BEGIN,END,PAUSE",
+)
+model.choice(
+    "separator",
+    "newline",
+    list(SEPARATORS),
+    "What stands behind the question and each step.",
+)
+model.count(
+    "sequence_length",
+    1024,
+    "The most tokens that question, thoughts and response take together.",
+)
+model.count(
+    "num_iterations",
+    None,
+    "Compute all thoughts at once, so many times (parallel thoughts by Jacobi "
+    "iterations). One after the other if unset.",
+)
+model.choice("dtype", None, DTYPES, "Type of the computation.")
+model.switch(
+    "rematerialize",
+    False,
+    "Compute layers again in the backward pass: slower, with less memory.",
+)
+model.count(
     "lora_rank",
     None,
-    "With a preset: train LoRA weights of this rank only.",
-    lower_bound=1,
-    **MODEL,
+    "With --preset: train LoRA weights of this rank, and no others.",
+)
+model.several(
+    "lora_layers",
+    None,
+    "With --lora_rank: names of the layers that get them, such as "
+    "query,key,value. Those of the queries and values if unset.",
 )
 
-flags.DEFINE_enum(
-    "method", "coconut", METHODS, "Row of the paper's Table 1.", **CURRICULUM
+scratch = Section("Model from scratch")
+scratch.choice("family", "gpt2", list(FAMILIES), "Its architecture.")
+scratch.count("num_layers", 2, "Layers.")
+scratch.count("num_heads", 4, "Heads of a layer's attention.")
+scratch.count(
+    "num_key_value_heads",
+    None,
+    "Heads that share a key and a value are --num_heads divided by this. "
+    "As many as --num_heads if unset; not for gpt2, opt and gpt_neo_x.",
 )
-flags.DEFINE_integer(
-    "max_stage", 6, "Last regular stage.", lower_bound=0, **CURRICULUM
+scratch.count("hidden_dim", 128, "Hidden size.")
+scratch.count(
+    "head_dim",
+    None,
+    "Size of a head; --hidden_dim divided by --num_heads if unset. For "
+    f"{', '.join(n for n, f in FAMILIES.items() if 'head_dim' in f.takes)}.",
 )
-flags.DEFINE_integer(
-    "thoughts_per_step",
-    1,
-    "Thoughts for each step.",
-    lower_bound=0,
-    **CURRICULUM,
+scratch.count(
+    "intermediate_dim",
+    None,
+    "Size of the feed-forward layers; 4 times --hidden_dim if unset.",
 )
-flags.DEFINE_integer(
-    "initial_epochs", None, "Epochs of stage 0.", lower_bound=0, **CURRICULUM
-)
-flags.DEFINE_integer(
+scratch.number("dropout", 0.0, "Share that is dropped.", least=0, below=1)
+
+curriculum = Section("Curriculum")
+curriculum.choice("method", "coconut", METHODS, "Row of the paper's Table 1.")
+curriculum.count("max_stage", 6, "Last regular stage.", least=0)
+curriculum.count("thoughts_per_step", 1, "Thoughts for each step.", least=0)
+curriculum.count("initial_epochs", None, "Epochs of stage 0.", least=0)
+curriculum.several(
     "epochs_per_stage",
-    5,
-    "Epochs of each later stage.",
-    lower_bound=0,
-    **CURRICULUM,
+    ["5"],
+    "Epochs of each later stage: one number, or one for each stage.",
+    value="N or N,N,...",
 )
-flags.DEFINE_bool(
-    "extra_stage", True, "Whether a last stage hides all steps.", **CURRICULUM
+curriculum.switch(
+    "extra_stage", True, "Whether a last stage hides all steps that are left."
 )
-flags.DEFINE_float(
+curriculum.switch(
+    "pad_latent_to_max",
+    True,
+    "Whether every problem gets the most thoughts in the extra stage, and not "
+    "as many as its steps ask for.",
+)
+curriculum.number(
     "mixing_probability",
     0.0,
     "Share of problems that are shown at a random stage.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-    **CURRICULUM,
+    least=0,
+    most=1,
 )
-flags.DEFINE_integer(
+curriculum.switch(
+    "one_thought_at_a_time",
+    False,
+    "Whether a stage with several new thoughts adds one at each epoch.",
+)
+curriculum.count(
+    "promote_after",
+    None,
+    "Epochs without a better accuracy on --validation after which the next "
+    "stage begins early; --epochs_per_stage then is the most of a stage.",
+)
+curriculum.count(
     "tokens_per_stage",
     8,
     "With --method=icot: tokens of the chain that a stage removes.",
-    lower_bound=1,
-    **CURRICULUM,
 )
-flags.DEFINE_integer(
+curriculum.count(
     "chain_tokens",
     64,
     "With --method=icot: tokens after which the rest goes at once.",
-    lower_bound=0,
-    **CURRICULUM,
+    least=0,
 )
 
-flags.DEFINE_integer(
-    "epochs",
-    None,
-    "Epochs; the whole curriculum if unset.",
-    lower_bound=1,
-    **TRAINING,
+training = Section("Training")
+training.count("epochs", None, "Epochs; the whole curriculum if unset.")
+training.count(
+    "steps_per_epoch", None, "Batches in an epoch; all problems if unset."
 )
-flags.DEFINE_integer(
-    "batch_size",
-    32,
-    "Problems in a batch, for training and asking.",
-    lower_bound=1,
-    **TRAINING,
+training.count(
+    "batch_size", 32, "Problems in a batch, for training and for answers."
 )
-flags.DEFINE_integer(
+training.count(
+    "accumulation", 1, "Batches whose gradients make one update of the weights."
+)
+training.count(
     "length_groups",
     1,
     "Groups of problems of like length; more of them mean less padding.",
-    lower_bound=1,
-    **TRAINING,
 )
-flags.DEFINE_float("learning_rate", 1e-4, "Of AdamW.", **TRAINING)
-flags.DEFINE_float("clipnorm", None, "Largest norm of a gradient.", **TRAINING)
-flags.DEFINE_enum(
+training.number("learning_rate", 1e-4, "Of AdamW.", above=0)
+training.number("weight_decay", 0.01, "Of AdamW.", least=0)
+training.number("clipnorm", None, "Largest norm of each gradient.", above=0)
+training.choice(
     "reset_optimizer",
     "stage",
     ["stage", "epoch", "never"],
     "When the optimizer starts anew.",
-    **TRAINING,
 )
-flags.DEFINE_integer(
-    "seed",
-    0,
-    "Seed of the weights and of the order.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,
-    **TRAINING,
+training.count(
+    "seed", 0, "Of the weights and of the order.", least=0, most=MOST_SEED
 )
-flags.DEFINE_integer(
-    "save_every",
-    100,
-    "Steps from one save to the next, from which a run resumes.",
-    lower_bound=1,
-    **TRAINING,
+training.choice(
+    "on_trouble",
+    "warn",
+    ["warn", "raise", "go_back"],
+    "What follows a loss that is not finite or jumps, or thoughts that explode "
+    "or collapse: a line in the log; the end; or the last save again, with "
+    "half the learning rate and without the batch.",
 )
 
-flags.DEFINE_integer(
-    "max_length", None, "Most tokens of a response.", lower_bound=1, **ASKING
-)
-flags.DEFINE_bool(
-    "evaluate_only", False, "Ask the model in --output again.", **ASKING
+answers = Section("Answers")
+answers.count("max_length", None, "The most tokens of a response.")
+answers.switch(
+    "evaluate_only", False, "Let the model in --output answer again."
 )
 
-flags.DEFINE_string(
+output = Section("Saving and output")
+output.text(
     "output",
     "runs/coconut",
-    "Folder for `preset`, `predictions.json`, and `saves` while training.",
-    **OUTPUT,
+    "Folder for preset/, predictions.json and, while training, saves/.",
+    value="FOLDER",
 )
-flags.DEFINE_bool(
+output.switch(
     "overwrite",
     False,
     "Replace what an earlier run of this script left in --output.",
-    **OUTPUT,
+)
+output.count(
+    "save_every",
+    100,
+    "Steps from one save to the next, from which a run resumes.",
 )
 
 for _name in ("problems", "validation", "test"):
     expect_file(_name)
-expect_number("dropout", least=0, below=1)
-expect_number("learning_rate", above=0)
-expect_number("clipnorm", above=0)
 expect("output", bool, "a folder")
+expect("token_cache", bool, "a folder")
+expect("preset", bool, "a preset")
+expect_vocabulary("vocabulary")
+expect_counts("epochs_per_stage", different=False)
 expect(
-    "vocabulary",
-    lambda folder: all(path.is_file() for path in vocabulary_files(folder)),
-    "a folder that holds vocabulary.json and merges.txt",
+    "marker_tokens",
+    lambda tokens: len(tokens) == len(set(tokens)) == 3 and all(tokens),
+    "three different tokens with commas between them",
+)
+expect(
+    "lora_layers",
+    lambda names: names and all(names),
+    "names of layers with commas between them",
 )
 expect(
     "words",
-    lambda value: "," in value or os.path.isfile(value),
-    "a file that exists, or words with commas between them",
+    lambda value: value == AUTO or "," in value or os.path.isfile(value),
+    f"a file that exists, words with commas between them, or {AUTO}",
 )
-
-
-def vocabulary_files(folder):
-    """Returns the paths of a vocabulary's two files."""
-    folder = pathlib.Path(folder)
-    return folder / "vocabulary.json", folder / "merges.txt"
-
-
-def flag_values(left_out=()):
-    """Returns the values of this script's flags by name."""
-    return {
-        flag.name: flag.value
-        for title in SECTIONS
-        for flag in FLAGS.flags_by_module_dict()[title]
-        if flag.name not in left_out
-    }

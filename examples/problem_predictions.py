@@ -2,10 +2,11 @@
 
 import keras
 from absl import app
+from flag_sections import flag_values
 from output_folder import differences, read_json, write_json
-from problem_flags import FLAGS, flag_values
+from problem_flags import FLAGS
 
-from keras_coconut.evaluation.problems import evaluate_problems
+from keras_coconut import evaluate_problems, extract_answer
 
 
 def evaluate(model, problems):
@@ -41,6 +42,7 @@ def evaluate(model, problems):
                 "question": problem.question,
                 "answer": problem.answer,
                 "prediction": prediction,
+                "extracted": extract_answer(prediction),
                 "correct": correct,
             }
             for problem, prediction, correct in zip(
@@ -50,12 +52,12 @@ def evaluate(model, problems):
     }
 
 
-def ask(model, problems, output):
+def answer(model, problems, output):
     """Answers problems and writes predictions.json."""
     write_json(output / "predictions.json", evaluate(model, problems))
 
 
-def ask_again(model, problems, output, flag):
+def compare(model, problems, output, flag):
     """Answers problems, beside the predictions.json that is there.
 
     It is compared only with answers to the same problems under the same flags,
@@ -63,7 +65,7 @@ def ask_again(model, problems, output, flag):
     """
     path = output / "predictions.json"
     if not path.exists():
-        ask(model, problems, output)
+        answer(model, problems, output)
         return
     before = read_predictions(path)
     differing = what_differs(before, problems, flag)

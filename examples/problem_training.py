@@ -3,40 +3,25 @@
 Made from the flags of problem_flags.py, which are checked before.
 """
 
-import os
-import pathlib
 import shutil
 import sys
 
 import keras
 import keras_hub
 from absl import app
-from command_line import blame, given
+from command_line import blame
+from flag_sections import given, vocabulary_files
 from output_folder import claim_folder
-from problem_flags import FLAGS, vocabulary_files
+from problem_data import read_words
+from problem_flags import FLAGS, SEPARATORS
+from scratch_families import make_backbone
 
 import keras_coconut
-from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+from keras_coconut import AnswerAccuracy, make_word_tokenizer
 from keras_coconut.files import try_lock
-from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
-# Positions of a model from scratch.
-LONGEST = 1024
-# What the flags of the curriculum are when they are not given.
-CURRICULUM_FLAGS = (
-    "max_stage",
-    "thoughts_per_step",
-    "initial_epochs",
-    "epochs_per_stage",
-    "extra_stage",
-    "mixing_probability",
-)
-
-
-def read_problem_file(flag):
-    """Returns the problems of a file flag, the first `--limit` of them."""
-    with blame(f"--{flag}"):
-        return keras_coconut.read_problems(FLAGS[flag].value)[: FLAGS.limit]
+# What a preset of ours says about its text.
+OF_TEXT = ("markers", "marker_tokens", "sequence_length", "separator")
 
 
 def load_trained(output):
@@ -46,83 +31,73 @@ def load_trained(output):
         )
 
 
-def read_words(value):
-    """Returns the words of `--words`, each with the spaces that it has."""
-    words = value.split(",")
-    if os.path.isfile(value):
-        text = pathlib.Path(value).read_text(encoding="utf-8-sig")
-        words = text.splitlines()
-    words = [word for word in words if word.strip()]
-    if not words:
-        raise ValueError(f"expected at least one word. Received: {value!r}")
-    return words
-
-
 def make_tokenizer():
     """A vocabulary of words and bytes, or that of a folder, with markers."""
     if FLAGS.words:
         with blame("--words"):
-            return make_word_tokenizer(read_words(FLAGS.words))
+            return make_word_tokenizer(read_words())
     with blame("--vocabulary", KeyError, TypeError, AttributeError):
         return keras_coconut.add_thought_tokens(
             keras_hub.tokenizers.GPT2Tokenizer(
-                *map(str, vocabulary_files(FLAGS.vocabulary))
+                *vocabulary_files(FLAGS.vocabulary)
             )
         )
 
 
 def make_model():
     """A model from a preset, or a new one for a vocabulary."""
+    thinking = {"rematerialize": FLAGS.rematerialize}
+    if FLAGS.num_iterations:
+        thinking["num_iterations"] = FLAGS.num_iterations
     if FLAGS.preset:
-        with blame("--preset", KeyError, TypeError):
-            model = keras_coconut.ContinuousThoughtLM.from_preset(
-                FLAGS.preset,
-                dtype=FLAGS.dtype,
-                # Unasked, a preset of ours keeps its own.
-                **({"markers": FLAGS.markers} if given(["markers"]) else {}),
-            )
-        if FLAGS.lora_rank:
-            model.backbone.enable_lora(FLAGS.lora_rank)
-        return model
+        return load_preset(thinking)
     tokenizer = make_tokenizer()
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=tokenizer.vocabulary_size(),
-        num_layers=FLAGS.num_layers,
-        num_heads=FLAGS.num_heads,
-        hidden_dim=FLAGS.hidden_dim,
-        intermediate_dim=4 * FLAGS.hidden_dim,
-        dropout=FLAGS.dropout,
-        max_sequence_length=LONGEST,
-        dtype=FLAGS.dtype,
-    )
+    with blame("--family"):
+        backbone = make_backbone(tokenizer.vocabulary_size())
     preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
-        tokenizer, markers=FLAGS.markers
+        tokenizer,
+        sequence_length=FLAGS.sequence_length,
+        separator=SEPARATORS[FLAGS.separator],
+        markers=FLAGS.markers,
     )
-    return keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
+    return keras_coconut.ContinuousThoughtLM(backbone, preprocessor, **thinking)
 
 
-def make_curriculum(**changes):
-    """The curriculum of `--method`, with other flags if asked for."""
-    values = {name: FLAGS[name].value for name in CURRICULUM_FLAGS}
-    return keras_coconut.method_curriculum(
-        FLAGS.method,
-        keras_coconut.Curriculum(**{**values, **changes}),
-        tokens_per_stage=FLAGS.tokens_per_stage,
-        chain_tokens=FLAGS.chain_tokens,
-    )
+def load_preset(thinking):
+    """A model from a preset of KerasHub's, or of one that was saved."""
+    # Unasked, a preset of ours keeps its own.
+    options = {name: FLAGS[name].value for name in given(OF_TEXT)}
+    if "separator" in options:
+        options["separator"] = SEPARATORS[FLAGS.separator]
+    with blame("--preset", KeyError, TypeError):
+        model = keras_coconut.ContinuousThoughtLM.from_preset(
+            FLAGS.preset, dtype=FLAGS.dtype, **thinking, **options
+        )
+    if FLAGS.lora_rank:
+        enable_lora(model.backbone)
+    return model
 
 
-def check_curriculum(curriculum):
-    """Raises a `UsageError` for a flag that the method does not look at."""
-    for name in given(CURRICULUM_FLAGS):
-        default = FLAGS[name].default
-        if FLAGS[name].value != default and curriculum == make_curriculum(
-            **{name: default}
-        ):
-            raise app.UsageError(
-                f"--{name} must be left out with --method={FLAGS.method}, "
-                f"which does not use it. Received: --{name}={FLAGS[name].value}"
-            )
+def enable_lora(backbone):
+    """Adds LoRA weights, of which there must be some, and freezes the rest."""
+    named = {
+        weight.path.split("/")[-2]
+        for weight in backbone.weights
+        if weight.name == "kernel"
+    }
+    wanted = set(FLAGS.lora_layers or named)
+    if wanted - named:
+        raise app.UsageError(
+            f"--lora_layers must be some of {', '.join(sorted(named))}, the "
+            f"layers of a {type(backbone).__name__}. Received: "
+            f"{', '.join(sorted(wanted - named))}"
+        )
+    backbone.enable_lora(FLAGS.lora_rank, FLAGS.lora_layers)
+    if not backbone.trainable_weights:
+        raise app.UsageError(
+            f"--lora_rank needs --lora_layers for a {type(backbone).__name__}, "
+            f"some of {', '.join(sorted(named))}. Received: none"
+        )
 
 
 class Training:
@@ -130,34 +105,41 @@ class Training:
 
     Args:
         output: `pathlib.Path`, the folder of the run.
+        curriculum: a `keras_coconut.Curriculum`.
+        files: a `ProblemFiles`.
     """
 
-    def __init__(self, output):
+    def __init__(self, output, curriculum, files):
         self.output = output
-        self.curriculum = make_curriculum()
-        check_curriculum(self.curriculum)
+        self.validation = files.validation
+        self.curriculum = curriculum
         self.epochs = FLAGS.epochs or self.curriculum.num_epochs
-        problems = read_problem_file("problems")
         keras.utils.set_random_seed(FLAGS.seed)
         self.model = make_model()
         self.model.compile(
             keras.optimizers.AdamW(
-                FLAGS.learning_rate, weight_decay=0.01, clipnorm=FLAGS.clipnorm
+                FLAGS.learning_rate,
+                weight_decay=FLAGS.weight_decay,
+                clipnorm=FLAGS.clipnorm,
+                gradient_accumulation_steps=(
+                    FLAGS.accumulation if FLAGS.accumulation > 1 else None
+                ),
             )
         )
         with blame("--problems"):
             self.dataset = keras_coconut.CurriculumDataset(
-                problems,
+                files.problems,
                 self.model.preprocessor,
                 self.curriculum,
                 batch_size=FLAGS.batch_size,
+                steps_per_epoch=FLAGS.steps_per_epoch,
                 length_groups=FLAGS.length_groups,
                 seed=FLAGS.seed,
                 drop_too_long=FLAGS.drop_too_long,
+                cache_folder=FLAGS.token_cache,
             )
-        self.validation = None
-        if FLAGS.validation:
-            self.validation = read_problem_file("validation")
+        self.check_asked(files.test, files.asked)
+        if self.validation is not None:
             self.check_asked(self.validation, "validation")
 
     def check_asked(self, problems, flag):
@@ -187,8 +169,12 @@ class Training:
     def make_callbacks(self):
         callbacks = [
             keras_coconut.CurriculumScheduler(
-                self.dataset, reset_optimizer=FLAGS.reset_optimizer
-            )
+                self.dataset,
+                reset_optimizer=FLAGS.reset_optimizer,
+                promote_after=FLAGS.promote_after,
+                monitor="val_answer_accuracy",
+            ),
+            keras_coconut.HealthMonitor(on_trouble=FLAGS.on_trouble),
         ]
         if self.validation is not None:
             best = {}
@@ -224,11 +210,8 @@ class Training:
                 callbacks=self.make_callbacks(),
                 verbose=2,
             )
-        except KeyboardInterrupt:
-            sys.exit(
-                f"interrupted in {self.output}: the same flags resume it from "
-                "its last save"
-            )
+        except keras_coconut.TrainingTroubleError as error:
+            sys.exit(f"{self.output}: {error}")
         if self.keeps_best:
             return load_trained(self.output)
         self.model.save_to_preset(str(self.output / "preset"))

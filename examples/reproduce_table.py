@@ -1,4 +1,4 @@
-"""
+r"""
 Title: The paper's table in one command
 Author: the keras_coconut developers
 Date created: 2026/11/24
@@ -17,7 +17,7 @@ The paper's ProsQA rows with a pretrained GPT-2, on a GPU:
 Every run is a process of its own in a folder of its own; what is finished is
 not done again, and what was interrupted resumes. Beside each accuracy stand its
 controls: the same model without thoughts, with noise in their place, with those
-of another problem, and with their mean.
+of another problem, with their mean, and others (see `evaluate_controls`).
 """
 
 import contextlib
@@ -35,12 +35,14 @@ from command_line import (
     BACKENDS,
     DRIVEN,
     METHODS,
+    MOST_SEED,
     blame,
     check_backend,
-    expect,
-    expect_counts,
+    check_packages,
+    refuse_arguments,
     run,
 )
+from flag_sections import Section, expect, expect_counts, expect_some_of
 from output_folder import (
     check_can_be_made,
     check_folder,
@@ -50,48 +52,72 @@ from output_folder import (
 from table_values import parse_change
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum(
+
+rows = Section("Rows of the table")
+rows.several(
+    "methods", list(METHODS), f"Methods: some of {', '.join(METHODS)}."
+)
+rows.several("seeds", ["0", "1", "2"], "Of the weights and of the order.")
+
+recipe = Section("Data and recipe")
+recipe.choice(
     "dataset",
     "arithmetic",
     ["arithmetic", "gsm8k_aug", "prontoqa", "prosqa", "prosqa_symbolic"],
-    "Dataset.",
+    "The problems.",
 )
-flags.DEFINE_enum(
-    "scale", "tiny", ["tiny", "small", "cpu", "paper"], "Sizes and recipe."
+recipe.choice(
+    "scale",
+    "tiny",
+    ["tiny", "small", "cpu", "paper"],
+    "Sizes of the model and of its training.",
 )
-flags.DEFINE_list("methods", list(METHODS), "Rows of the table.")
-flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of weights and order.")
-flags.DEFINE_enum(
-    "backend", None, BACKENDS, "Keras backend; KERAS_BACKEND if unset."
+recipe.text(
+    "folder",
+    None,
+    "Folder of the published files, which are read instead of making problems.",
+    value="FOLDER",
 )
-flags.DEFINE_string("folder", None, "Published files, to read them instead.")
-flags.DEFINE_string("output", None, "Folder; runs/DATASET-SCALE if unset.")
-flags.DEFINE_integer(
-    "processes", 1, "Runs at a time, each on its own cores.", lower_bound=1
-)
-flags.DEFINE_multi_string(
+recipe.repeated(
     "change",
-    [],
-    "NAME=VALUE, another value in the recipe or its curriculum, such as "
-    "learning_rate=3e-4 or epochs_per_stage=2; see table_recipes.py.",
+    "Another value in the recipe or its curriculum, such as learning_rate=3e-4 "
+    "or epochs_per_stage=2; see table_recipes.py. May be given several times.",
+    value="NAME=VALUE",
 )
-expect(
-    "methods",
-    lambda methods: (
-        methods
-        and set(methods) <= set(METHODS)
-        and len(set(methods)) == len(methods)
-    ),
-    f"methods of {', '.join(METHODS)}, each only once",
+
+running = Section("How it runs")
+running.choice("backend", None, BACKENDS, "KERAS_BACKEND if unset.")
+running.count("processes", 1, "Runs at a time, each on cores of its own.")
+
+output = Section("Output")
+output.text(
+    "output",
+    None,
+    "Folder of the runs and of the table; runs/DATASET-SCALE if unset.",
+    value="FOLDER",
 )
-expect_counts("seeds")
+
+expect("methods", bool, "at least one method")
+expect_some_of("methods", METHODS)
+expect_counts("seeds", most=MOST_SEED)
 expect("folder", os.path.isdir, "a folder that exists")
+expect("output", bool, "a folder")
 
 RUN = pathlib.Path(__file__).with_name("table_run.py")
 
 
-def check_recipe():
-    """Returns the recipe and what was changed in it.
+def parse_changes():
+    """Returns what `--change` says, as a dictionary."""
+    with blame("--change"):
+        changes = [parse_change(change) for change in FLAGS.change]
+        names = [name for name, _ in changes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each name once. Received: {names}")
+    return dict(changes)
+
+
+def check_recipe(changes):
+    """Returns the recipe with what is changed in it.
 
     Raises:
         app.UsageError: If a run would fail later: there is no such recipe, a
@@ -106,11 +132,6 @@ def check_recipe():
     with blame("--dataset, --scale"):
         recipe = find_recipe(FLAGS.dataset, FLAGS.scale)
     with blame("--change"):
-        changes = [parse_change(change) for change in FLAGS.change]
-        names = [name for name, _ in changes]
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected each name once. Received: {names}")
-        changes = dict(changes)
         recipe = change_recipe(recipe, changes)
         for method in FLAGS.methods:
             check_last_stage(recipe, method)
@@ -141,7 +162,7 @@ def check_recipe():
             f"--change=data must be left out with --dataset={FLAGS.dataset}, "
             f"which is read as published. Received: {changes['data']}"
         )
-    return recipe, changes
+    return recipe
 
 
 def run_all(folder, runs, backend):
@@ -232,13 +253,15 @@ def read_result(folder, run):
     return result
 
 
-def main(_):
-    check_backend(FLAGS.backend)
-    backend = FLAGS.backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
+def main(argv):
+    refuse_arguments(argv)
+    check_packages(("matplotlib", "scipy"), "the table and its plot")
+    backend = check_backend(FLAGS.backend)
     seeds = [int(seed) for seed in FLAGS.seeds]
     folder = pathlib.Path(FLAGS.output or f"runs/{FLAGS.dataset}-{FLAGS.scale}")
     check_can_be_made(folder)
-    recipe, changes = check_recipe()
+    changes = parse_changes()
+    recipe = check_recipe(changes)
     configuration = {
         "dataset": FLAGS.dataset,
         "scale": FLAGS.scale,

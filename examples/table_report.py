@@ -3,7 +3,7 @@
 import itertools
 from statistics import mean
 
-from keras_coconut.evaluation.statistics import mcnemar, mean_interval
+from keras_coconut import mcnemar, mean_interval
 
 # Accuracy in % of the paper's Table 1, GPT-2 fine-tuned.
 PAPER = {
@@ -29,6 +29,9 @@ CONTROLS = {
     "noise": "noise for thoughts",
     "other": "another problem's thoughts",
     "mean": "the mean thought",
+    "zeros": "zeros",
+    "shuffled": "thoughts in another order",
+    "removed": "no thoughts, same positions",
 }
 
 
@@ -124,7 +127,7 @@ def plot(results, dataset, path):
             accuracies, [row] * len(accuracies), "o", color="tab:blue",
             markersize=5, label="each seed" if row == 0 else None,
         )  # fmt: skip
-        for mark, (control, label) in zip("x^sv", CONTROLS.items()):
+        for mark, (control, label) in zip("x^sv*D+", CONTROLS.items()):
             found = [
                 100 * r["controls"][control]["accuracy"]
                 for r in of_seeds

@@ -10,17 +10,14 @@ FOLDER/METHOD-SEED, resumes where it was interrupted, and ends with
 import json
 import os
 import pathlib
-import re
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Sequence
 
 import keras
 import keras_hub
 from absl import app
-from command_line import DRIVEN, METHODS, blame, stop
+from command_line import DRIVEN, METHODS, blame, end_with_driver, stop
 from output_folder import read_json
 from table_recipes import (
     Recipe,
@@ -30,25 +27,18 @@ from table_recipes import (
 )
 
 import keras_coconut
-from keras_coconut.datasets.arithmetic import arithmetic_words
-from keras_coconut.datasets.prosqa import symbolic_words
-from keras_coconut.datasets.registry import load_dataset
-from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
-from keras_coconut.evaluation.controls import evaluate_controls
-from keras_coconut.evaluation.problems import evaluate_problems
-from keras_coconut.evaluation.reasoning_paths import evaluate_reasoning
+from keras_coconut import (
+    AnswerAccuracy,
+    arithmetic_words,
+    evaluate_controls,
+    evaluate_problems,
+    evaluate_reasoning,
+    load_dataset,
+    make_word_tokenizer,
+    problem_words,
+    symbolic_words,
+)
 from keras_coconut.files import write_whole
-from keras_coconut.text.word_tokenizer import make_word_tokenizer
-
-
-def words_of(texts: Sequence[str], most: int = 5_000) -> list[str]:
-    """Returns the most frequent words of texts, each with its space."""
-    counts = {}
-    for text in texts:
-        for word in re.findall(r" ?[A-Za-z]+|[^A-Za-z\s]", text):
-            counts[word] = counts.get(word, 0) + 1
-    frequent = sorted(counts, key=counts.get, reverse=True)[:most]
-    return [word for word in frequent if len(word) > 1]
 
 
 def make_preprocessor(recipe: Recipe, dataset, problems):
@@ -59,8 +49,7 @@ def make_preprocessor(recipe: Recipe, dataset, problems):
     elif dataset == "prosqa_symbolic":
         words, separator = symbolic_words(), ""
     else:
-        texts = [" ".join([p.question, *p.steps]) for p in problems]
-        words = ["### ", *words_of(texts)]
+        words = problem_words(problems, most=5_000)
     return keras_coconut.ContinuousThoughtPreprocessor(
         make_word_tokenizer(words),
         separator=separator,
@@ -165,7 +154,7 @@ def measure(model, recipe, problems, dataset_name):
     if dataset_name.startswith("prosqa"):
         most = model.num_thoughts
         for count, (forced, shares) in evaluate_reasoning(
-            model, problems, range(most + 1), **options
+            model, problems, num_thoughts=range(most + 1), **options
         ).items():
             result["reasoning"][count] = {
                 "accuracy": forced.accuracy,
@@ -237,21 +226,6 @@ def main(table_folder, configuration, method, seed):
     }
     write_whole(folder / "result.json", json.dumps(result, indent=1))
     shutil.rmtree(folder / "saves", ignore_errors=True)
-
-
-def end_with_driver():
-    """Ends this process as soon as the script that started it has ended.
-
-    Killed as that may be, it would leave a run to which nobody listens.
-    """
-
-    def wait():
-        # Not through `sys.stdin`, whose lock a thread may not hold at the end.
-        while os.read(0, 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

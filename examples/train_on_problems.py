@@ -1,4 +1,4 @@
-"""
+r"""
 Title: Coconut on a file of problems
 Author: the keras_coconut developers
 Date created: 2026/11/23
@@ -10,20 +10,23 @@ From a pretrained GPT-2, as the paper does for ProsQA:
         --problems prosqa_train.json --test prosqa_test.json \
         --preset gpt2_base_en --max_stage 6 --epochs_per_stage 5 --epochs 50
 
-From scratch, with the vocabulary of a folder that holds `vocabulary.json` and
-`merges.txt`, or with a vocabulary of bytes and the words in a file:
+From a preset of another family, with LoRA:
+
+    KERAS_BACKEND=jax python examples/train_on_problems.py \
+        --problems problems.jsonl --preset llama3.2_1b --dtype bfloat16 \
+        --lora_rank 8 --lora_layers query,key,value
+
+From scratch, with the words of the problems as tokens:
 
     KERAS_BACKEND=torch python examples/train_on_problems.py \
-        --problems prosqa_train.json --limit 32 --vocabulary gpt2/ \
-        --num_layers 2 --hidden_dim 128 --num_heads 4
-    KERAS_BACKEND=torch python examples/train_on_problems.py \
-        --problems prosqa_train.json --limit 32 --words words.txt --nomarkers
+        --problems problems.csv --words auto --nomarkers \
+        --family llama --num_layers 2 --hidden_dim 128 --num_heads 4
 
 The model is saved as a preset in OUTPUT/preset. Then it answers the problems
 of `--test`, or those it was trained on. OUTPUT/predictions.json holds each
-question with the right answer, the prediction and whether that is right, and
-the accuracy with and without thoughts. `--evaluate_only` asks a saved model
-again.
+question with the right answer, the response, the answer in it and whether that
+is right, and the accuracy with and without thoughts. `--evaluate_only` asks a
+saved model again.
 
 An interrupted run resumes when the script is called again with the same flags:
 from its last save in OUTPUT/saves, of which there is one every `--save_every`
@@ -35,9 +38,10 @@ The model and its training stand in problem_training.py.
 """
 
 import pathlib
+import sys
 import time
 
-from command_line import check_backend, run
+from command_line import check_backend, refuse_arguments, run
 from output_folder import remove_written
 from problem_checks import (
     WRITTEN,
@@ -46,39 +50,68 @@ from problem_checks import (
     check_training_folder,
     training_configuration,
 )
-from problem_flags import FLAGS, SECTIONS
+from problem_flags import FLAGS
 
 
-def main(_):
+def main(argv):
     start = time.perf_counter()
+    refuse_arguments(argv)
     check_flags()
     check_backend()
     output = pathlib.Path(FLAGS.output)
     if FLAGS.evaluate_only:
         check_trained_folder(output)
+        answer_again(output)
     else:
         configuration = training_configuration()
-        resumed = check_training_folder(output, configuration)
-
-    # Here and not above: Keras takes seconds to import.
-    from problem_predictions import ask, ask_again
-    from problem_training import Training, load_trained, read_problem_file
-
-    asked = "test" if FLAGS.test else "problems"
-    test = read_problem_file(asked)
-    if FLAGS.evaluate_only:
-        ask_again(load_trained(output), test, output, asked)
-    else:
-        training = Training(output)
-        training.check_asked(test, asked)
-        training.check_unused()
-        if FLAGS.overwrite:
-            remove_written(output, WRITTEN)
-        model = training.run(configuration, resumed)
-        ask(model, test, output)
-        training.remove_saves()
+        check_training_folder(output, configuration)
+        try:
+            train(output, configuration)
+        except KeyboardInterrupt:
+            remedy = "nothing was saved yet"
+            if any((output / "saves").glob("*.save")):
+                same = "the same flags"
+                if FLAGS.overwrite:
+                    same += " without --overwrite"
+                remedy = f"{same} resume it from its last save"
+            sys.exit(f"interrupted in {output}: {remedy}")
     print(f"took {time.perf_counter() - start:.0f} seconds")
 
 
+def train(output, configuration):
+    """Trains a model, saves it, and lets it answer."""
+    # Here and below, and not above: Keras takes seconds to import.
+    from problem_curriculum import make_curriculum
+    from problem_data import read_files
+
+    curriculum, files = make_curriculum(), read_files()
+
+    from problem_predictions import answer
+    from problem_training import Training
+
+    training = Training(output, curriculum, files)
+    training.check_unused()
+    # Once more: another run may have ended there since.
+    resumed = check_training_folder(output, configuration)
+    if FLAGS.overwrite:
+        remove_written(output, WRITTEN)
+    model = training.run(configuration, resumed)
+    answer(model, files.test, output)
+    training.remove_saves()
+
+
+def answer_again(output):
+    """Lets the model that a run has saved answer once more."""
+    from problem_data import read_problem_file
+
+    asked = "test" if FLAGS.test else "problems"
+    test = read_problem_file(asked)
+
+    from problem_predictions import compare
+    from problem_training import load_trained
+
+    compare(load_trained(output), test, output, asked)
+
+
 if __name__ == "__main__":
-    run(main, SECTIONS)
+    run(main)

@@ -1,7 +1,7 @@
-"""Checks of arguments, in one style: name, what was expected, what came.
+"""Checks of arguments. Errors name the argument, what is expected and received.
 
 Every check returns the value in the type that the caller works with, so that
-NumPy's numbers and flags do not travel on into JSON files or configs.
+NumPy numbers and flags do not end up in JSON files or configs.
 """
 
 import math
@@ -10,14 +10,18 @@ import operator
 import os
 import reprlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+PathLike = str | os.PathLike[str]
+# What shows progress: `"auto"`, 0, 1 or 2.
+Verbose = int | Literal["auto"]
 
 # Characters of a value in a message: enough to recognize it.
 _SHOWN = 120
 
 
 class _Repr(reprlib.Repr):
-    """Shortens, and shows what Python refuses to write out."""
+    """Shortens values, and shows those that `repr` refuses."""
 
     def repr_int(self, value, level):
         # Python raises for the digits of such a number, with no name in it.
@@ -32,7 +36,7 @@ _repr.maxlevel = 3
 
 
 def shown(value) -> str:
-    """Returns `repr(value)`, shortened to what a message has room for."""
+    """Returns `repr(value)`, shortened to fit a message."""
     text = _repr.repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
@@ -121,7 +125,7 @@ def check_string(name: str, value, empty: bool = True) -> str:
 
     Args:
         name: string. The argument's name.
-        value: what came.
+        value: the value received.
         empty: bool. Whether the string may be empty. Defaults to `True`.
     """
     if not isinstance(value, str) or not (empty or value):
@@ -133,11 +137,11 @@ def check_string(name: str, value, empty: bool = True) -> str:
 def check_text(name: str, value, expected: str = "a string") -> str:
     """Returns a plain string that UTF-8 can hold.
 
-    Half of a surrogate pair can be read from JSON and never be written.
+    JSON can hold half of a surrogate pair, which can be read but not written.
 
     Args:
         name: string. The argument's name.
-        value: what came.
+        value: the value received.
         expected: string. What should have come. Defaults to `"a string"`.
 
     Raises:
@@ -181,12 +185,14 @@ def check_path(name: str, value) -> str:
     return path
 
 
-def check_instance(name: str, value, kind: type, expected: str) -> Any:
+def check_instance(
+    name: str, value, kind: type | tuple[type, ...], expected: str
+) -> Any:
     """Returns `value` if it is of a kind, else raises a `ValueError`.
 
     Args:
         name: string. The argument's name.
-        value: what came.
+        value: the value received.
         kind: the class, or a tuple of classes.
         expected: string, the class as a user knows it, with its article.
     """

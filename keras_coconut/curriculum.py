@@ -1,15 +1,15 @@
 """The training schedule of Coconut as pure arithmetic: no Keras, no tensors.
 
 An epoch belongs to a stage; a stage says how many language steps of a problem
-are hidden and how many thoughts stand in their place (arXiv 2412.06769,
-section 3, "Training procedure").
+are hidden and how many thoughts replace them (arXiv 2412.06769, section 3,
+"Training procedure").
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from keras_coconut.checks import (
     check_choice,
@@ -20,6 +20,9 @@ from keras_coconut.checks import (
     shown,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
 ThoughtKind = Literal["continuous", "pause"]
 
 # More than anybody trains: a mistyped count must not fill the memory.
@@ -29,9 +32,17 @@ MOST_COUNT = 2**31 - 1
 
 
 class Layout(NamedTuple):
-    """What a problem looks like at a stage: steps hidden, thoughts instead.
+    """What a stage hides of a problem, and how many thoughts replace it.
 
-    `hidden_tokens` are hidden from the front of the steps that are left.
+    `hidden_steps` counts the steps hidden from the front, `num_thoughts` the
+    thoughts, and `hidden_tokens` the tokens hidden from the front of the
+    remaining steps.
+
+    Example:
+    ```python
+    layout = keras_coconut.Curriculum(max_stage=3).layout(5, stage=2)
+    layout.hidden_steps, layout.num_thoughts  # (2, 2)
+    ```
     """
 
     hidden_steps: int
@@ -45,18 +56,19 @@ class Curriculum:
     """Which stage an epoch trains, and what a stage shows of a problem.
 
     Stage 0 shows the whole chain of thought. Stage `k` hides the first `k`
-    language steps and puts `k * thoughts_per_step` thoughts in their place; a
-    problem with fewer steps loses them all and still gets that many thoughts.
-    After stage `max_stage` comes the extra stage, which keeps the thoughts and
-    hides every remaining step. Training stays in the last stage to the end.
+    language steps and replaces them with `k * thoughts_per_step` thoughts. A
+    problem with fewer steps loses all of them and still gets that many
+    thoughts. After stage `max_stage` comes the extra stage, which keeps the
+    thoughts and hides every remaining step. Training stays in the last stage
+    until the end.
 
     The defaults of `extra_stage` and `pad_latent_to_max` are those of the
     published recipes.
 
     Args:
-        max_stage: int, at most 10,000. The last stage that hides one more step.
-            0 trains no thoughts: with `extra_stage=False` plain chain of
-            thought.
+        max_stage: int, at most 10,000. The last stage that hides one more step
+            than the stage before. With 0 no thoughts are trained; with
+            `extra_stage=False` too, this is plain chain of thought.
         thoughts_per_step: int. Thoughts that replace one step (`c` in the
             paper). Defaults to `1`.
         epochs_per_stage: int, or a sequence of ints, one for each stage after
@@ -70,24 +82,29 @@ class Curriculum:
             stage of the epoch (`uniform_prob` in the published code). Defaults
             to `0.0`.
         pad_latent_to_max: bool. Whether every problem gets the maximum number
-            of thoughts in the extra stage; else a problem gets
+            of thoughts in the extra stage. If not, a problem gets
             `min(steps, max_stage) * thoughts_per_step`. Defaults to `True`.
-        thought_kind: `"continuous"`, or `"pause"` for a learned token in the
-            place of each thought, all of which are read at once. Defaults to
+        thought_kind: `"continuous"`, or `"pause"` for a learned token in place
+            of each thought. All pauses are read in one pass. Defaults to
             `"continuous"`.
-        tokens_per_stage: int. Stages hide tokens of the chain instead of
-            steps, so many more at each, and the extra stage all of them, as
-            iCoT does (arXiv 2405.14838). Needs `thoughts_per_step=0`. Defaults
-            to `None`.
+        tokens_per_stage: int. If given, each stage hides this many more tokens
+            of the chain instead of steps, and the extra stage hides all of
+            them, as iCoT does (arXiv 2405.14838). Needs `thoughts_per_step=0`.
+            Defaults to `None`.
         removal_smoothing: float. With `tokens_per_stage`, a problem loses
             `o` further tokens with a probability proportional to
-            `exp(-removal_smoothing * o)` (iCoT, section 3.2); none if `None`.
-            Defaults to `None`.
+            `exp(-removal_smoothing * o)` (iCoT, section 3.2). With `None` it
+            loses none. Defaults to `None`.
+        one_thought_at_a_time: bool. Whether a stage that adds several thoughts
+            starts with one of them and adds another in each epoch. The loss
+            spikes if a stage adds three at once (appendix C.1). Needs
+            `thoughts_per_step` of at least 2, and at least that many epochs
+            in each of these stages. Defaults to `False`.
 
     Raises:
         ValueError: If an argument is of a wrong type or out of range, if
-            `epochs_per_stage` has a wrong length, or if arguments do not go
-            together.
+            `epochs_per_stage` has a wrong length, or if arguments exclude each
+            other.
 
     Example:
     ```python
@@ -100,6 +117,7 @@ class Curriculum:
 
     max_stage: int
     thoughts_per_step: int = 1
+    _: dataclasses.KW_ONLY
     epochs_per_stage: int | Sequence[int] = 1
     initial_epochs: int | None = None
     extra_stage: bool = True
@@ -108,8 +126,9 @@ class Curriculum:
     thought_kind: ThoughtKind = "continuous"
     tokens_per_stage: int | None = None
     removal_smoothing: float | None = None
+    one_thought_at_a_time: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             value = getattr(self, name)
             if value is not None or name not in _OPTIONAL:
@@ -117,6 +136,8 @@ class Curriculum:
         # Last, as its length depends on the stages.
         object.__setattr__(self, "epochs_per_stage", self._checked_epochs())
         self._check_tokens()
+        if self.one_thought_at_a_time:
+            self._check_epochs_of_thoughts()
 
     def _checked_epochs(self) -> int | tuple[int, ...]:
         epochs = self.epochs_per_stage
@@ -158,9 +179,27 @@ class Curriculum:
             if getattr(self, name):
                 raise ValueError(
                     f"`{name}` must be 0 with `tokens_per_stage`, which hides "
-                    "tokens and puts nothing in their place. Received: "
+                    "tokens and does not replace them. Received: "
                     f"{name}={shown(getattr(self, name))}"
                 )
+
+    def _check_epochs_of_thoughts(self):
+        thoughts, epochs = self.thoughts_per_step, self.epochs_per_stage
+        if thoughts < 2:
+            raise ValueError(
+                "`one_thought_at_a_time` needs `thoughts_per_step` of at least "
+                f"2. Received: thoughts_per_step={thoughts}"
+            )
+        if isinstance(epochs, int):
+            fewest = epochs
+        else:
+            fewest = min(epochs[: self.max_stage], default=thoughts)
+        if fewest < thoughts:
+            raise ValueError(
+                "`one_thought_at_a_time` needs `epochs_per_stage` of at least "
+                f"{thoughts} (`thoughts_per_step`), one for each thought. "
+                f"Received: epochs_per_stage={shown(epochs)}"
+            )
 
     @property
     def last_stage(self) -> int:
@@ -171,18 +210,18 @@ class Curriculum:
     def stage_epochs(self) -> tuple[int, ...]:
         """Epochs spent in each stage before the last."""
         later = self.epochs_per_stage
-        if not isinstance(later, tuple):
+        if isinstance(later, int):
             later = (later,) * self.last_stage
         return (self._epochs_of_stage_0, *later)[: self.last_stage]
 
     @property
     def num_epochs(self) -> int:
-        """Epochs of the whole schedule, the last stage's own included."""
+        """Epochs of the whole schedule, including those of the last stage."""
         if self.last_stage == 0:
             return max(1, self._epochs_of_stage_0)
         last = self.epochs_per_stage
         return sum(self.stage_epochs) + max(
-            1, last[-1] if isinstance(last, tuple) else last
+            1, last if isinstance(last, int) else last[-1]
         )
 
     @property
@@ -190,7 +229,7 @@ class Curriculum:
         if self.initial_epochs is not None:
             return self.initial_epochs
         epochs = self.epochs_per_stage
-        return 1 if isinstance(epochs, tuple) else epochs
+        return epochs if isinstance(epochs, int) else 1
 
     def stage(self, epoch: int) -> int:
         """Returns the stage that `epoch` (counted from 0) trains."""
@@ -202,19 +241,35 @@ class Curriculum:
         return self.last_stage
 
     def first_epoch(self, stage: int) -> int:
-        """Returns the epoch (counted from 0) with which `stage` begins."""
+        """Returns the first epoch (counted from 0) of `stage`."""
         return sum(self.stage_epochs[: self.check_stage(stage)])
 
-    def num_thoughts(self, stage: int) -> int:
-        """Returns the most thoughts that `stage` itself gives to a problem."""
+    def num_thoughts(
+        self, stage: int, epoch_of_stage: int | None = None
+    ) -> int:
+        """Returns the maximum number of thoughts of a problem at `stage`.
+
+        Args:
+            stage: int.
+            epoch_of_stage: int. An epoch of the stage, counted from 0; with
+                `one_thought_at_a_time` early epochs have fewer thoughts.
+                Defaults to `None`, the last epoch.
+        """
         stage = self.check_stage(stage)
-        return min(stage, self.max_stage) * self.thoughts_per_step
+        most = min(stage, self.max_stage) * self.thoughts_per_step
+        if epoch_of_stage is None:
+            return most
+        epoch_of_stage = check_count("epoch_of_stage", epoch_of_stage)
+        if not self.one_thought_at_a_time:
+            return most
+        before = max(stage - 1, 0) * self.thoughts_per_step
+        return min(most, before + 1 + epoch_of_stage)
 
     def layout(self, num_steps: int, stage: int) -> Layout:
         """Returns what `stage` hides of a problem of `num_steps` steps.
 
-        `stage` may lie beyond the last one, as the mixing of stages draws it;
-        it then means the extra stage, as in the published code.
+        `stage` may lie beyond the last one, since the mixing of stages may draw
+        such a stage. It then means the extra stage, as in the published code.
         """
         num_steps = _check_steps(num_steps)
         # Called for every problem of every batch, nearly always with an int.
@@ -235,25 +290,39 @@ class Curriculum:
             thought_kind=self.thought_kind,
         )
 
-    def draw_layout(self, num_steps: int, stage: int, random) -> Layout:
-        """Returns what a problem looks like this time.
+    def draw_layout(
+        self,
+        num_steps: int,
+        stage: int,
+        random: "np.random.Generator",
+        *,
+        num_thoughts: int | None = None,
+    ) -> Layout:
+        """Returns the layout of a problem, drawn at random where needed.
 
-        Differs from `layout` where stages are mixed or removal is smoothed.
+        It differs from `layout` if stages are mixed, if removal is smoothed, or
+        if the stage does not have all of its thoughts yet.
 
         Args:
             num_steps: int. The number of steps of the problem.
             stage: int. The stage of the epoch.
-            random: a `numpy.random.Generator`. Nothing is drawn from it while
-                neither is asked for.
+            random: a `numpy.random.Generator`. Used only for mixing and
+                smoothing.
+            num_thoughts: int. The number of thoughts of the epoch, if it is
+                smaller than that of its stage. Defaults to `None`.
         """
         if not hasattr(random, "integers") or not hasattr(random, "geometric"):
             raise refuse("random", "a `numpy.random.Generator`", random)
         num_steps = _check_steps(num_steps)
+        shown_stage = stage
         if self.mixing_probability and (
             random.random() < self.mixing_probability
         ):
-            stage = int(random.integers(0, num_steps + 1))
-        layout = self.layout(num_steps, stage)
+            shown_stage = int(random.integers(0, num_steps + 1))
+        layout = self.layout(num_steps, shown_stage)
+        if num_thoughts is not None and shown_stage == stage:
+            fewer = min(layout.num_thoughts, num_thoughts)
+            layout = layout._replace(num_thoughts=fewer)
         if self.removal_smoothing is None:
             return layout
         # Of a geometric distribution, which starts at 1. Unlike `1 - exp`,
@@ -262,9 +331,9 @@ class Curriculum:
         return layout._replace(hidden_tokens=layout.hidden_tokens + int(more))
 
     def layouts_shown(self, num_steps: int, stage: int) -> list[Layout]:
-        """Returns every layout from which `draw_layout` may choose.
+        """Returns every layout that `draw_layout` may choose from.
 
-        Smoothing hides more of one of these.
+        Smoothing hides further tokens of one of these.
         """
         stages = {check_count("stage", stage)}
         if self.mixing_probability:
@@ -274,7 +343,7 @@ class Curriculum:
         return [self.layout(num_steps, stage) for stage in sorted(stages)]
 
     def check_stage(self, stage: int) -> int:
-        """Returns a stage that the curriculum has, else raises an error."""
+        """Returns `stage` if the curriculum has it, else raises an error."""
         return check_count("stage", stage, most=self.last_stage)
 
 
@@ -283,7 +352,7 @@ def check_thought_kind(kind, name: str = "thought_kind") -> ThoughtKind:
     return check_choice(name, kind, get_args(ThoughtKind))
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[..., Any]] = {
     "max_stage": partial(check_count, most=MOST_STAGES),
     "thoughts_per_step": partial(check_count, most=MOST_COUNT),
     "initial_epochs": partial(check_count, most=MOST_COUNT),
@@ -293,6 +362,7 @@ _CHECKS = {
     "thought_kind": partial(check_choice, choices=get_args(ThoughtKind)),
     "tokens_per_stage": partial(check_count, least=1, most=MOST_COUNT),
     "removal_smoothing": partial(check_number, above=0),
+    "one_thought_at_a_time": check_flag,
 }
 _OPTIONAL = ("initial_epochs", "tokens_per_stage", "removal_smoothing")
 

@@ -1,25 +1,27 @@
 """Text files: read with an error that names them, written whole or not at all.
 
-A file is written under a temporary name of its own in the same folder and then
-renamed, so that a reader never sees half of it and two writers of one path
-never mix their text.
+A file is written under a unique temporary name in the same folder and then
+renamed. So a reader never sees half of it, and two writers of one path never
+mix their text.
 """
 
+import codecs
 import contextlib
 import errno
 import os
 import pathlib
 import secrets
 import stat
+import sys
 import weakref
+from collections.abc import Iterator
 
 from keras_coconut.checks import check_path, check_string
 
-try:
-    import fcntl
-except ImportError:  # On Windows.
-    fcntl = None
+if sys.platform == "win32":
     import msvcrt
+else:
+    import fcntl
 
 # How the names of files end that are not whole yet.
 PARTIAL = ".partial"
@@ -27,7 +29,10 @@ PARTIAL = ".partial"
 # Characters of a path in a message. Its end tells more than its start.
 _SHOWN_PATH = 200
 
-# Windows keeps others from reading what is locked: a byte far behind the end.
+# Bytes that are read at once.
+_PIECE = 2**20
+
+# Windows blocks reads of locked bytes, so lock a byte far past the end.
 _LOCKED_BYTE = 2**30
 
 # What a file is that starts with these bytes, and what to do about it.
@@ -37,14 +42,14 @@ _NO_TEXT = {
     b"BZh": "bzip2: unpack it with `bunzip2`",
     b"\xfd7zXZ\x00": "xz: unpack it with `unxz`",
     b"\x28\xb5\x2f\xfd": "zstandard: unpack it with `unzstd`",
-    b"PAR1": "parquet: read it with pandas and pass the rows as dictionaries",
+    b"PAR1": "parquet: let its name end in `.parquet`",
     b"\xff\xfe": "UTF-16: save it as UTF-8",
     b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
 
 
 def shown_path(path) -> str:
-    """Returns a path, shortened to what a message has room for.
+    """Returns a path, shortened to fit a message.
 
     Example:
     ```python
@@ -59,7 +64,7 @@ def shown_path(path) -> str:
 
 @contextlib.contextmanager
 def short_errors():
-    """Shortens the path in an error of the system's own.
+    """Shortens the path in an error of the operating system.
 
     Example:
     ```python
@@ -78,7 +83,7 @@ def short_errors():
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder, and those in which it lies, where they are missing.
+    """Makes a folder and its parents if they are missing.
 
     Example:
     ```python
@@ -120,34 +125,71 @@ def read_text(path) -> str:
     read_text("notes.txt")
     ```
     """
+    return "".join(read_pieces(path))
+
+
+def read_pieces(path, on_read=None) -> Iterator[str]:
+    """Yields the text of a UTF-8 file, about a million characters at a time.
+
+    Args:
+        path: string or path-like. The file; see `read_text`.
+        on_read: function of the number of bytes read so far. Defaults to
+            `None`.
+
+    Example:
+    ```python
+    write_whole("notes.txt", "All of it, or nothing.")
+    sum(len(piece) for piece in read_pieces("notes.txt"))
+    ```
+    """
     path = check_path("path", path)
+    decoder = codecs.getincrementaldecoder("utf-8")()
     with short_errors(), open(path, "rb") as file:
-        data = file.read()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        received = (
-            f"the byte 0x{data[error.start]:02x} at position {error.start}: "
-            "save it as UTF-8"
-        )
-        for start, what in _NO_TEXT.items():
-            if data.startswith(start):
-                received = what
-        raise ValueError(
-            f"`{shown_path(path)}` must be text in UTF-8. Received {received}"
-        ) from error
+        head = file.read(len(codecs.BOM_UTF8))
+        if head == codecs.BOM_UTF8:
+            head = b""
+        # Bytes of the file before those that the decoder has not turned into
+        # text yet.
+        start, data = file.tell() - len(head), head + file.read(_PIECE)
+        head = data
+        while True:
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise _no_text(path, error, start, head) from error
+            start = file.tell() - len(decoder.getstate()[0])
+            if text:
+                yield text
+            if not data:
+                return
+            if on_read is not None:
+                on_read(file.tell())
+            data = file.read(_PIECE)
+
+
+def _no_text(path, error, start, head):
+    received = (
+        f"the byte 0x{error.object[error.start]:02x} at position "
+        f"{start + error.start}: save it as UTF-8"
+    )
+    for start, what in _NO_TEXT.items():
+        if head.startswith(start):
+            received = what
+    return ValueError(
+        f"`{shown_path(path)}` must be text in UTF-8. Received {received}"
+    )
 
 
 def write_whole(path, text: str) -> None:
     """Writes a text file in UTF-8, which appears only once it is whole.
 
-    A file that is there already keeps its permissions; after an error it is
-    what it was before, and nothing else is left in the folder. Where several
-    writers write one path, the last of them wins.
+    An existing file keeps its permissions. After an error it is unchanged, and
+    nothing else is left in the folder. If several writers write one path, the
+    last one wins.
 
     Args:
-        path: string or path-like. The file. Where it is a link, the file that
-            the link leads to.
+        path: string or path-like. The file. If it is a link, the target of the
+            link is written.
         text: string.
 
     Raises:
@@ -179,13 +221,12 @@ def write_whole(path, text: str) -> None:
 
 @contextlib.contextmanager
 def written_aside(folder: str):
-    """Opens a new file in a folder, which has no name of use until it is whole.
+    """Opens a temporary file in a folder, to be moved into place once complete.
 
     Yields:
         A tuple of the file, open for writing bytes, and of a function of a
-        path in the same folder, which makes sure that what was written is on
-        the disk, and moves the file to the path. A file that is not moved is
-        deleted.
+        path in the same folder, which syncs the file to disk and moves it to
+        that path. A file that is not moved is deleted.
 
     Example:
     ```python
@@ -242,7 +283,7 @@ def sync(path) -> None:
 
 # Files that this process has locked. A process that it forks, as workers of a
 # dataset are, must not keep them locked once this one has ended.
-_locked = weakref.WeakSet()
+_locked: weakref.WeakSet = weakref.WeakSet()
 
 
 def _leave_locks():
@@ -256,17 +297,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def try_lock(file) -> bool:
-    """Takes an open file for oneself, until it is closed.
+    """Locks an open file until it is closed.
 
-    The lock is the operating system's, which ends it with the process however
-    that ends. It keeps nobody from the file who does not ask for the lock.
+    The lock belongs to the operating system, which releases it when the process
+    ends, however it ends. It stops only those who ask for the lock too.
 
     Args:
         file: a file object, open for writing.
 
     Returns:
-        `False` if somebody else has the file: another process, or an `open` of
-        its own in this one. `True` also on a file system that knows no locks.
+        `False` if the file is locked elsewhere: by another process, or by
+        another `open` in this one. `True` also on a file system without locks.
 
     Example:
     ```python
@@ -274,7 +315,7 @@ def try_lock(file) -> bool:
         try_lock(file)
     ```
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -295,8 +336,7 @@ def try_lock(file) -> bool:
 def check_writable(name: str, path) -> str:
     """Returns a path as a string if a file can be written there.
 
-    To be called before hours of work whose results go there. Nothing is
-    written.
+    Call it before hours of work whose results go there. It writes nothing.
 
     Args:
         name: string. The argument's name.

@@ -1,9 +1,88 @@
 """Directed graphs, as ProsQA's problems hold them."""
 
 import collections
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from keras_coconut.checks import check_count, refuse
+from keras_coconut.checks import check_count, check_string, refuse, shown
+from keras_coconut.problems import Problem
+
+_KEYS = ("idx_to_symbol", "edges", "root", "target")
+# How a node is written in a problem in symbols.
+SYMBOL = re.compile(r"<\d+>")
+# How an edge is written in a problem in words.
+SENTENCE = re.compile(r"(?:Every )?(\w+) is an? (\w+)\.")
+
+
+class ProblemGraph(NamedTuple):
+    """The graph of a ProsQA problem.
+
+    `nodes` gives the number of each symbol. `edges` are in the order of the
+    file. `neg_target` is `None` in problems that do not name a wrong answer.
+    """
+
+    nodes: dict[str, int]
+    edges: list[tuple[int, int]]
+    root: int
+    target: int
+    neg_target: int | None
+
+    @property
+    def in_symbols(self) -> bool:
+        """Whether the nodes are symbols, such as `<7>`, and not words."""
+        return all(map(SYMBOL.fullmatch, self.nodes))
+
+
+def read_graph(name: str, problem: Problem) -> ProblemGraph:
+    """Returns the graph that a ProsQA problem holds in its `extra`.
+
+    Args:
+        name: string. How an error calls the problem.
+        problem: a `Problem`, in words or in symbols.
+
+    Raises:
+        ValueError: If the problem holds no graph or a damaged one.
+
+    Example:
+    ```python
+    read_graph("problem", problem).edges  # [(0, 2), (2, 4), ...]
+    ```
+    """
+    extra: Mapping = problem.extra
+    missing = [key for key in _KEYS if key not in extra]
+    if missing:
+        raise ValueError(
+            f"`{name}.extra` must hold the graph's keys {list(_KEYS)}, as "
+            f"ProsQA's do. Received: {shown(sorted(extra))}, without {missing}"
+        )
+    symbols, edges = extra["idx_to_symbol"], extra["edges"]
+    for key, values in (("idx_to_symbol", symbols), ("edges", edges)):
+        if not isinstance(values, list | tuple):
+            raise refuse(f"{name}.extra[{key!r}]", "a list", values)
+    if not symbols:
+        raise refuse(f"{name}.extra['idx_to_symbol']", "not empty", symbols)
+    for symbol in symbols:
+        check_string(f"{name}.extra['idx_to_symbol']", symbol)
+    last = len(symbols) - 1
+
+    def node(key, value):
+        return check_count(f"{name}.extra[{key!r}]", value, most=last)
+
+    for edge in edges:
+        if not isinstance(edge, list | tuple) or len(edge) != 2:
+            raise refuse(
+                f"{name}.extra['edges']", "a list of pairs of nodes", edge
+            )
+    return ProblemGraph(
+        {symbol: number for number, symbol in enumerate(symbols)},
+        [(node("edges", start), node("edges", end)) for start, end in edges],
+        node("root", extra["root"]),
+        node("target", extra["target"]),
+        None
+        if extra.get("neg_target") is None
+        else node("neg_target", extra["neg_target"]),
+    )
 
 
 def distances_from(

@@ -1,12 +1,12 @@
 """The eight rows of the paper's Table 1, each as a curriculum.
 
-All of them train the same model with the same `fit` and answer by the same
-`generate`: what differs is what a stage hides and what stands in its place
+All of them train the same model with the same `fit` and answer with the same
+`generate`. They differ in what a stage hides and what replaces it
 (arXiv 2412.06769, sections 4.2 and 4.4).
 """
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from keras_coconut.checks import check_choice, check_count, check_instance
 from keras_coconut.curriculum import MOST_COUNT, MOST_STAGES, Curriculum
@@ -31,33 +31,34 @@ def method_curriculum(
     tokens_per_stage: int = 8,
     chain_tokens: int = 64,
 ) -> Curriculum:
-    """Returns the curriculum of a row of Table 1.
+    """Returns the curriculum of a row of the paper's Table 1.
 
-    | method | what it trains and does |
+    | method | what it trains |
     | --- | --- |
     | `"coconut"` | the given curriculum |
-    | `"cot"` | the whole chain of thought, which it generates |
+    | `"cot"` | the whole chain of thought, then the answer |
     | `"no_cot"` | the question, then the answer |
     | `"icot"` | the chain removed token by token from the front, no thoughts |
     | `"pause"` | pause tokens, then the answer; no chain, no curriculum |
-    | `"no_curriculum"` | the last stage's data from the first epoch on |
-    | `"no_thought"` | the curriculum, with nothing in the steps' place |
-    | `"pause_as_thought"` | the curriculum, with pauses in thoughts' place |
+    | `"no_curriculum"` | the last stage, from the first epoch on |
+    | `"no_thought"` | the curriculum, with nothing in place of the steps |
+    | `"pause_as_thought"` | the curriculum, with pauses in place of thoughts |
 
     Args:
         method: one of the above.
         curriculum: the `Curriculum` of the Coconut row.
-        tokens_per_stage: int. For iCoT, the tokens that each epoch removes
-            (8 in its own recipe). Defaults to `8`.
-        chain_tokens: int. For iCoT, the tokens of the chain after which all
-            that is left is removed at once. Defaults to `64`.
+        tokens_per_stage: int. For iCoT, the number of tokens that each epoch
+            removes (8 in its own recipe). Defaults to `8`.
+        chain_tokens: int. For iCoT, the number of tokens removed gradually; the
+            rest of the chain is then removed at once. Defaults to `64`.
 
     Returns:
         A `Curriculum`.
 
     Raises:
-        ValueError: If the method is unknown (lists the known ones), if
-            `curriculum` is not one, or if a count is out of range.
+        ValueError: If the method is unknown (the error lists the known ones),
+            if `curriculum` is not a `Curriculum`, or if a count is out of
+            range.
 
     Example:
     ```python
@@ -76,9 +77,13 @@ def method_curriculum(
     chain_tokens = check_count(
         "chain_tokens", chain_tokens, most=MOST_STAGES * tokens_per_stage
     )
-    at_once = dict(initial_epochs=0, epochs_per_stage=0, mixing_probability=0.0)
-    without_thoughts = dict(thoughts_per_step=0, mixing_probability=0.0)
-    changes = {
+    together = dict(one_thought_at_a_time=False)
+    at_once = dict(
+        initial_epochs=0, epochs_per_stage=0, mixing_probability=0.0, **together
+    )
+    no_thought = dict(thoughts_per_step=0, **together)
+    without_thoughts = dict(mixing_probability=0.0, **no_thought)
+    changes: dict[str, dict[str, Any]] = {
         "coconut": {},
         "cot": dict(
             max_stage=0,
@@ -105,7 +110,7 @@ def method_curriculum(
         ),
         "pause": dict(extra_stage=True, thought_kind="pause", **at_once),
         "no_curriculum": at_once,
-        "no_thought": dict(thoughts_per_step=0),
+        "no_thought": no_thought,
         "pause_as_thought": dict(thought_kind="pause"),
     }
     return dataclasses.replace(curriculum, **changes[method])

@@ -1,7 +1,7 @@
-"""What a problem may hold, as plain Python values.
+"""Checks and converts the values of a problem to plain Python values.
 
-Values of NumPy and pandas are recognized by what they can do: neither needs to
-be installed.
+NumPy and pandas values are recognized by their methods, so neither package
+needs to be installed.
 """
 
 import numbers
@@ -46,14 +46,16 @@ def check_answer(value) -> str:
         value: string, or a whole number, of which the digits are the answer.
 
     Raises:
-        ValueError: If the value is anything else: how to write 0.5, or a
-            missing value, is for the caller to say.
+        ValueError: If the value is anything else: the caller must decide how to
+            write 0.5 or a missing value.
 
     Example:
     ```python
     check_answer(3)  # "3"
     ```
     """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # Of an array or a tensor.
     if isinstance(value, numbers.Integral) and not is_flag(value):
         try:
             return str(int(value))
@@ -68,11 +70,11 @@ def check_answer(value) -> str:
 
 
 def check_extra(value, reserved: Sequence[str] = ()) -> dict[str, Any]:
-    """Returns a copy of a mapping, in plain values as far as they are known.
+    """Returns a copy of a mapping, with plain values where possible.
 
-    Dictionaries, lists, tuples, arrays and their numbers and strings become
-    what JSON reads back. Other values, such as dates and missing numbers, are
-    kept: a problem may be trained on that cannot be written.
+    Dictionaries, lists, tuples, arrays and their numbers and strings become the
+    values that JSON reads back. Other values, such as dates and missing
+    numbers, are kept: a problem that cannot be written can still be trained on.
 
     Args:
         value: mapping.
@@ -93,7 +95,7 @@ def check_extra(value, reserved: Sequence[str] = ()) -> dict[str, Any]:
         if key in value:
             raise ValueError(
                 f"`extra` must not hold the keys {list(reserved)}, which are "
-                f"arguments of their own. Received: extra[{key!r}]="
+                f"separate arguments. Received: extra[{key!r}]="
                 f"{shown(value[key])}"
             )
     return _plain("extra", value, 0)

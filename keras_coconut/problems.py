@@ -3,44 +3,52 @@
 import dataclasses
 import hashlib
 import json
+import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from keras_coconut.checks import check_path, shown
-from keras_coconut.files import read_text, shown_path, write_whole
+from keras_coconut.checks import PathLike, check_path, check_text, refuse, shown
+from keras_coconut.files import (
+    read_pieces,
+    short_errors,
+    shown_path,
+    write_whole,
+)
+from keras_coconut.problem_sources import (
+    KEYS,
+    read_csv,
+    read_parquet,
+    rows_of,
+    steps_in_cell,
+)
 from keras_coconut.problem_values import (
     check_answer,
     check_extra,
     check_steps,
-    check_text,
     copied,
 )
 from keras_coconut.strict_json import format_entry, read_entries
 
-_KEYS = ("question", "steps", "answer")
-# How the rows of what holds columns come out of it.
-_ROWS = {
-    "DataFrame": '`df.to_dict("records")` gives its rows',
-    "Table": "`table.to_pylist()` gives its rows",
-}
+# The endings of file names that hold a table.
+_TABLES = {".csv": read_csv, ".parquet": read_parquet}
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A question, the language steps that reason it out, and its answer.
+    """A question, its reasoning steps in language, and its answer.
 
-    Values of NumPy and pandas become plain ones, where it is clear what they
-    mean.
+    NumPy and pandas values become plain Python values where their meaning is
+    clear.
 
     Args:
         question: string.
-        steps: sequence of strings, the chain of thought; a NumPy array or a
-            pandas Series serves too. May be empty.
+        steps: sequence of strings, the chain of thought; may also be a NumPy
+            array or a pandas Series. May be empty.
         answer: string, or a whole number, which becomes its digits.
-        extra: mapping. Whatever else the problem's file says about it, kept so
-            that writing the problem back loses nothing. It is copied, with
-            lists for tuples and arrays.
+        extra: mapping. Other entries of the problem in its file, kept so that
+            writing the problem back loses nothing. It is copied; tuples and
+            arrays become lists.
 
     Raises:
         ValueError: If the question is missing or empty, if anything that
@@ -58,7 +66,7 @@ class Problem:
     steps: Sequence[str]
     answer: str
     extra: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict, compare=False
+        default_factory=dict, compare=False, kw_only=True
     )
 
     def __post_init__(self):
@@ -72,16 +80,17 @@ class Problem:
             ("question", question),
             ("steps", check_steps(self.steps)),
             ("answer", check_answer(self.answer)),
-            ("extra", check_extra(self.extra, reserved=_KEYS)),
+            ("extra", check_extra(self.extra, reserved=KEYS)),
         ):
             object.__setattr__(self, name, value)
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> "Problem":
-        """Makes a problem from the published keys; other keys are kept.
+        """Makes a problem from a dictionary; other keys go to `extra`.
 
         Args:
-            entry: mapping, such as a row of a dataset.
+            entry: mapping with the keys `question`, `steps` and `answer`, such
+                as a row of a dataset.
 
         Raises:
             ValueError: If a key is missing or a value is wrong.
@@ -99,7 +108,7 @@ class Problem:
                 f"`answer`. Received: {shown(entry)}"
             )
         entry = dict(entry)
-        missing = [key for key in _KEYS if key not in entry]
+        missing = [key for key in KEYS if key not in entry]
         if missing:
             raise ValueError(
                 f"`{missing[0]}` is missing. Expected the keys `question`, "
@@ -112,10 +121,10 @@ class Problem:
                 'rows with `df.to_dict("records")` and '
                 '`df.to_json(path, orient="records")`'
             )
-        return cls(*(entry.pop(key) for key in _KEYS), entry)
+        return cls(*(entry.pop(key) for key in KEYS), extra=entry)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the problem with the published keys and the kept ones."""
+        """Returns `question`, `steps`, `answer` and the keys of `extra`."""
         return {
             "question": self.question,
             "steps": list(self.steps),
@@ -125,112 +134,175 @@ class Problem:
 
 
 def as_problems(name: str, problems, empty: bool = False) -> list[Problem]:
-    """Returns problems as a list, whatever held them.
+    """Returns problems from any in-memory source as a list.
 
     Args:
         name: string. The argument's name, for errors.
         problems: iterable of `Problem`s or of mappings with the keys
             `question`, `steps` and `answer`: a list, a generator, a dataset of
-            Hugging Face, the rows of a pandas table.
+            Hugging Face, PyTorch or `tf.data`; a table of pandas, Polars or
+            PyArrow, or a dictionary of columns.
         empty: bool. Whether there may be none. Defaults to `False`.
 
     Raises:
         ValueError: If `problems` holds no rows, or if one of them is not a
-            problem; names the argument and the row, counted from 0.
+            problem. The error names the argument and the row, counted from 0.
 
     Example:
     ```python
     as_problems("problems", [{"question": "1?", "steps": [], "answer": 1}])
     ```
     """
-    expected = f"`{name}` must be an iterable of `keras_coconut.Problem`s"
-    kind = type(problems).__name__
-    if isinstance(problems, Mapping) or kind in _ROWS:
-        columns = getattr(problems, "column_names", problems)
-        remedy = _ROWS.get(kind, "take one of its splits, or a list of rows")
-        raise ValueError(
-            f"{expected} or of rows as dictionaries. Received a {kind} with "
-            f"the columns {shown(list(columns))}: {remedy}"
-        )
-    try:
-        # A string is an iterable too, but of characters.
-        rows = iter(None if isinstance(problems, str | bytes) else problems)
-    except TypeError:
-        raise ValueError(
-            f"{expected}, such as `read_problems(path)` returns. Received: "
-            f"{name}={shown(problems)} of type {kind}"
-        ) from None
-    made = []
-    for index, row in enumerate(rows):
+    return list(iterate_problems(name, problems, empty))
+
+
+def iterate_problems(
+    name: str, problems, empty: bool = False
+) -> Iterator[Problem]:
+    """Yields what `as_problems` returns, one problem at a time.
+
+    Args:
+        name, problems, empty: see `as_problems`.
+
+    Example:
+    ```python
+    rows = [{"question": "1?", "steps": [], "answer": 1}]
+    next(iterate_problems("problems", rows))
+    ```
+    """
+    index = -1
+    for index, row in enumerate(rows_of(name, problems)):
         if not isinstance(row, Problem):
             try:
                 row = Problem.from_dict(row)
             except ValueError as error:
                 raise ValueError(f"`{name}[{index}]`: {error}") from error
-        made.append(row)
-    if not made and not empty:
+        yield row
+    if index < 0 and not empty:
         raise ValueError(
             f"`{name}` must hold at least one problem. Received: none"
         )
-    return made
 
 
-def read_problems(path) -> list[Problem]:
-    """Reads problems from a JSON list or from JSON lines.
+def read_problems(path: PathLike) -> list[Problem]:
+    """Reads problems from a JSON, JSON Lines, CSV or Parquet file.
 
-    Both hold objects of the published form,
-    `{"question": ..., "steps": [...], "answer": ...}`; further keys are kept in
-    `Problem.extra`. What `write_problems` writes is read back exactly.
+    JSON holds objects of the published form,
+    `{"question": ..., "steps": [...], "answer": ...}`; other keys go to
+    `Problem.extra`. Files of `write_problems` are read back exactly.
+
+    A path that ends in `.csv` or `.parquet` is read as a table with these
+    columns. In CSV a cell of `steps` holds a JSON list of strings, or one step
+    per line, and all other cells are text.
 
     Args:
-        path: string or path-like. The file to read, in UTF-8.
+        path: string or path-like. The file to read; text is in UTF-8.
 
     Returns:
         A list of `Problem`s, at least one.
 
     Raises:
-        ValueError: If the file is empty or is not JSON, or if an entry is not
-            a problem; names the file and the entry (counted from 1).
+        ValueError: If the file is empty or is not of its format, or if an
+            entry is not a problem. The error names the file and the entry
+            (counted from 1).
 
     Warns:
-        UserWarning: If answers cannot be judged; see `check_answers`.
+        UserWarning: If answers can never be judged correctly, because they are
+            empty or contain a `#`.
 
     Example:
     ```python
     problems = keras_coconut.read_problems("prosqa_train.json")
     ```
     """
+    path, answers = check_path("path", path), _Answers()
+    problems = list(_read(path, answers))
+    answers.warn(path)
+    return problems
+
+
+def stream_problems(
+    path: PathLike, on_read: Callable[[int], object] | None = None
+) -> Iterator[Problem]:
+    """Yields the problems of a file one by one, for files of any size.
+
+    It reads the files that `read_problems` reads, and holds about a megabyte of
+    the file in memory. For Parquet this needs PyArrow.
+
+    Args:
+        path: string or path-like. The file to read, in UTF-8.
+        on_read: function of the number of bytes read so far, called after each
+            read. For Parquet the number is estimated. Defaults to `None`.
+
+    Yields:
+        `Problem`s, at least one.
+
+    Raises:
+        ValueError: If the file is empty or is not of its format, or if an entry
+            is not a problem. The error names the file and the entry (counted
+            from 1). The problems before it have already been yielded.
+
+    Example:
+    ```python
+    problem = next(keras_coconut.stream_problems("prosqa_train.json"))
+    ```
+    """
     path = check_path("path", path)
-    problems = []
-    for number, entry in read_entries(path, read_text(path)):
+    if on_read is not None and not callable(on_read):
+        raise refuse("on_read", "a function of a number of bytes", on_read)
+    with short_errors():
+        os.stat(path)  # Now, and not when the first problem is asked for.
+    return _stream(path, on_read)
+
+
+def _stream(path, on_read):
+    answers = _Answers()
+    yield from _read(path, answers, on_read)
+    answers.warn(path)
+
+
+def _read(path, answers, on_read=None):
+    number = 0
+    read_table = _TABLES.get(os.path.splitext(path)[1].lower())
+    if read_table is None:
+        entries = read_entries(path, read_pieces(path, on_read))
+    else:
+        entries = read_table(path, on_read)
+    for number, entry in entries:
         try:
-            problems.append(Problem.from_dict(entry))
+            if read_table is read_csv:
+                entry = {**entry, "steps": steps_in_cell(entry["steps"])}
+            problem = Problem.from_dict(entry)
         except ValueError as error:
             raise ValueError(
                 f"`{shown_path(path)}`, entry {number}: {error}"
             ) from error
-    if not problems:
+        answers.add(problem)
+        yield problem
+    if not number:
         raise ValueError(
             f"`{shown_path(path)}` must hold at least one problem. Received an "
             "empty file."
         )
-    check_answers(path, problems)
-    return problems
 
 
-def write_problems(path, problems: Iterable[Problem]) -> None:
-    """Writes problems as a JSON list, or as JSON lines to a `.jsonl` path.
+def write_problems(
+    path: PathLike, problems: Iterable[Problem | Mapping]
+) -> None:
+    """Writes problems as a JSON list, or as JSON Lines to a `.jsonl` path.
 
-    The file appears only once it is whole.
+    The file appears only once it is complete.
 
     Args:
-        path: string or path-like. The file to write, in UTF-8.
+        path: string or path-like. The file to write, in UTF-8. Not a table: a
+            CSV file would not keep `Problem.extra`.
         problems: iterable of `Problem`s, at least one.
 
     Raises:
-        ValueError: If there are no problems, or if JSON cannot hold a value in
-            `extra`, such as a set or NaN; names the file, the entry (counted
-            from 1) and the key. Nothing is written then.
+        ValueError: If `path` names a table, if there are no problems, or if
+            JSON cannot hold a value in `extra`, such as a set or NaN. The error
+            names the file, the entry (counted from 1) and the key; nothing is
+            written.
 
     Example:
     ```python
@@ -238,6 +310,8 @@ def write_problems(path, problems: Iterable[Problem]) -> None:
     ```
     """
     path = check_path("path", path)
+    if os.path.splitext(path)[1].lower() in _TABLES:
+        raise refuse("path", "a path that ends in `.json` or `.jsonl`", path)
     lines = [
         format_entry(path, number, problem.to_dict())
         for number, problem in enumerate(as_problems("problems", problems), 1)
@@ -249,11 +323,12 @@ def write_problems(path, problems: Iterable[Problem]) -> None:
 
 
 def check_answers(path, problems: Iterable[Problem]) -> None:
-    """Warns once of answers in a file that can never be judged.
+    """Warns once of answers in a file that can never be judged correctly.
 
-    What follows the last `#` of a response is compared with the answer, both
-    without commas and outer spaces, as in the published code. So an answer that
-    holds a `#` is never right, and to an empty one, silence is.
+    Evaluation compares the text after the last `#` of a response with the
+    answer, both without commas and outer spaces, as in the published code. So
+    no response to an answer that contains a `#` is ever correct, and an empty
+    response to an empty answer is.
 
     Args:
         path: string or path-like. The file that the problems come from.
@@ -265,19 +340,36 @@ def check_answers(path, problems: Iterable[Problem]) -> None:
     ```
     """
     path = check_path("path", path)
-    problems = as_problems("problems", problems, empty=True)
-    wrong = [
-        index
-        for index, problem in enumerate(problems)
-        if "#" in problem.answer or not problem.answer.replace(",", "").strip()
-    ]
-    if wrong:
+    answers = _Answers()
+    for problem in as_problems("problems", problems, empty=True):
+        answers.add(problem)
+    answers.warn(path)
+
+
+class _Answers:
+    """Counts answers, and those that can never be judged."""
+
+    def __init__(self):
+        self._total = self._wrong = 0
+        self._first = None
+
+    def add(self, problem):
+        self._total += 1
+        answer = problem.answer
+        if "#" in answer or not answer.replace(",", "").strip():
+            self._wrong += 1
+            if self._first is None:
+                self._first = (self._total, answer)
+
+    def warn(self, path):
+        if self._first is None:
+            return
+        entry, answer = self._first
         warnings.warn(
-            f"`{shown_path(path)}`: {len(wrong)} of {len(problems)} answers "
+            f"`{shown_path(path)}`: {self._wrong} of {self._total} answers "
             "hold a `#`, or nothing but commas and spaces, and cannot be "
             "judged: an answer is compared with what follows the last `#` of "
-            f"a response. The first is entry {wrong[0] + 1}: "
-            f"answer={shown(problems[wrong[0]].answer)}",
+            f"a response. The first is entry {entry}: answer={shown(answer)}",
             stacklevel=3,
         )
 

@@ -1,14 +1,14 @@
-"""JSON that comes back as it was written: lists, lines, and what they refuse.
+"""Strict JSON: lists and lines that can be written back exactly.
 
-Python's `json` reads more than the format has, `NaN` for example, drops all but
-the last of equal keys, and its errors for deep nesting and long numbers name no
-file. Here every entry is read by itself, so that an error can name it.
+Python's `json` reads values that are not JSON, such as `NaN`, drops all but the
+last of equal keys, and its errors for deep nesting and long numbers name no
+file. Here every entry is read separately, so that an error can name it.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_coconut.checks import shown
@@ -16,16 +16,22 @@ from keras_coconut.files import shown_path
 
 # JSON's own white space, which is less than Python's.
 _SPACE = re.compile(r"[ \t\r\n]*")
+# Characters of a text in a message, and of the longest word: -Infinity.
+_EXCERPT, _LONGEST_WORD = 60, 10
+# Characters of an object that is no JSON line, to be recognized.
+_SPREAD_OUT = 2**16
 
 
-def read_entries(path: str, text: str) -> Iterator[tuple[int, Any]]:
+def read_entries(
+    path: str, text: str | Iterable[str]
+) -> Iterator[tuple[int, Any]]:
     """Yields the entries of a JSON list, or of JSON lines, with their numbers.
 
-    Which of the two a text is shows in its first character.
+    The first character of the text tells which of the two it is.
 
     Args:
         path: string. The file that the text comes from, for errors.
-        text: string.
+        text: string; or its pieces, of which few are held at once.
 
     Yields:
         `(number, entry)`, counted from 1.
@@ -39,10 +45,68 @@ def read_entries(path: str, text: str) -> Iterator[tuple[int, Any]]:
     list(read_entries("a.json", '[{"a": 1}, 2]'))  # [(1, {"a": 1}), (2, 2)]
     ```
     """
-    start = _skip(text, 0)
-    if text.startswith("[", start):
-        return _read_list(path, text, start + 1)
-    return _read_lines(path, text)
+    whole = _Text([text] if isinstance(text, str) else text)
+    if whole.skip_space() == "[":
+        whole.position += 1
+        yield from _read_list(path, whole)
+    else:
+        yield from _read_lines(path, whole)
+
+
+def _skip_space(text: str, position: int) -> int:
+    found = _SPACE.match(text, position)
+    return found.end() if found else position
+
+
+class _Text:
+    """A text that comes in pieces: those that were read are forgotten.
+
+    Args:
+        pieces: iterable of strings.
+    """
+
+    def __init__(self, pieces):
+        self.text, self.position = "", 0
+        self._pieces = iter(pieces)
+        # Of the first character that is held, counted from 1.
+        self._line = self._column = 1
+
+    def more(self) -> bool:
+        """Holds more of the text; returns `False` at its end."""
+        held = self.text[self.position :]
+        read: list[str] = []
+        # As much again, so that a long entry is not read too often.
+        while sum(len(piece) for piece in read) <= len(held):
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            read.append(piece)
+        if not read:
+            return False
+        self._line, self._column = self.place(self.position)
+        self.text, self.position = "".join([held, *read]), 0
+        return True
+
+    def skip_space(self) -> str:
+        """Skips white space; returns what follows, one character or none."""
+        while True:
+            self.position = _skip_space(self.text, self.position)
+            if self.position < len(self.text) or not self.more():
+                return self.text[self.position : self.position + 1]
+
+    def place(self, position) -> tuple[int, int]:
+        """Returns line and column of what is held at a position."""
+        breaks = self.text.count("\n", 0, position)
+        if breaks:
+            column = position - self.text.rfind("\n", 0, position)
+            return self._line + breaks, column
+        return self._line, self._column + position
+
+    def excerpt(self) -> str:
+        """Returns the text at the position, as an error shows it."""
+        while len(self.text) - self.position < _EXCERPT and self.more():
+            pass
+        return _excerpt(self.text, self.position)
 
 
 def format_entry(path: str, number: int, entry: Mapping[str, Any]) -> str:
@@ -78,67 +142,103 @@ def format_entry(path: str, number: int, entry: Mapping[str, Any]) -> str:
         raise
 
 
-def _read_list(path: str, text: str, position: int):
-    number, position = 0, _skip(text, position)
-    if text.startswith("]", position):
-        position += 1
+def _read_list(path: str, text: _Text):
+    number = 0
+    if text.skip_space() == "]":
+        text.position += 1
     else:
         comma = True
         while comma:
             number += 1
-            entry, position = _decode(path, number, text, position)
-            yield number, entry
-            position = _skip(text, position)
-            comma = text.startswith(",", position)
-            if not comma and not text.startswith("]", position):
+            yield number, _next_entry(path, number, text)
+            follows = text.skip_space()
+            comma = follows == ","
+            if follows not in (",", "]"):
                 raise _error(
-                    path,
-                    number,
-                    "a comma or `]` after it",
-                    _excerpt(text, position),
+                    path, number, "a comma or `]` after it", text.excerpt()
                 )
-            position = _skip(text, position + 1)
-    if _skip(text, position) < len(text):
+            text.position += 1
+            text.skip_space()
+    if text.skip_space():
         raise _error(
-            path,
-            number,
-            "nothing after the end of the list",
-            _excerpt(text, _skip(text, position)),
+            path, number, "nothing after the end of the list", text.excerpt()
         )
 
 
-def _read_lines(path: str, text: str):
-    number, start = 0, 0
+def _next_entry(path: str, number: int, text: _Text):
+    """Returns the value at the position, and moves past it."""
+    while True:
+        try:
+            entry, end = _DECODER.raw_decode(text.text, text.position)
+        except (ValueError, RecursionError) as error:
+            if _may_go_on(error, text.text) and text.more():
+                continue
+            place = None
+            if isinstance(error, json.JSONDecodeError):
+                place = text.place(error.pos)
+                text.position = error.pos
+            raise _no_json(
+                path, number, error, place, text.excerpt()
+            ) from error
+        # A number may go on in the next piece.
+        if end == len(text.text) and text.more():
+            continue
+        text.position = end
+        return entry
+
+
+def _may_go_on(error, text: str) -> bool:
+    """Whether an error may be that of a text that was cut somewhere."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    cut_short = error.msg.startswith("Unterminated string")
+    return cut_short or error.pos + _LONGEST_WORD > len(text)
+
+
+def _read_lines(path: str, text: _Text):
+    number = 0
     # Only these are line breaks in JSON lines: a string may hold others, such
     # as U+2028, at which `str.splitlines` would cut.
-    for line in text.split("\n"):
-        begin = _skip(line, 0)
-        if begin < len(line):
-            number += 1
-            try:
-                entry, end = _decode(path, number, line, begin)
-            except ValueError:
-                _refuse_spread_out(path, number, text, start + begin)
-                raise
-            end = _skip(line, end)
-            if end < len(line):
-                raise _error(
-                    path,
-                    number,
-                    "one JSON object on the line",
-                    f"more after it: {_excerpt(line, end)}",
-                )
-            yield number, entry
-        start += len(line) + 1
+    while text.skip_space():
+        number += 1
+        end = text.text.find("\n", text.position)
+        while end < 0 and text.more():
+            end = text.text.find("\n", text.position)
+        line = text.text[text.position : end if end >= 0 else None]
+        try:
+            entry, stop = _DECODER.raw_decode(line)
+        except (ValueError, RecursionError) as error:
+            _refuse_spread_out(path, number, text)
+            at = getattr(error, "pos", 0)
+            place = None
+            if isinstance(error, json.JSONDecodeError):
+                # The number of the entry is that of the line.
+                place = (None, text.place(text.position + at)[1])
+            raise _no_json(
+                path, number, error, place, _excerpt(line, at)
+            ) from error
+        stop = _skip_space(line, stop)
+        if stop < len(line):
+            raise _error(
+                path,
+                number,
+                "one JSON object on the line",
+                f"more after it: {_excerpt(line, stop)}",
+            )
+        yield number, entry
+        text.position += len(line)
 
 
-def _refuse_spread_out(path: str, number: int, text: str, start: int):
-    """Raises a `ValueError` if an object goes on over several lines."""
+def _refuse_spread_out(path: str, number: int, text: _Text):
+    """Raises a `ValueError` if an object spans several lines."""
+    while len(text.text) - text.position < _SPREAD_OUT and text.more():
+        pass
+    start = text.position
     try:
-        entry, end = _decode(path, number, text, start)
-    except ValueError:
+        entry, end = _DECODER.raw_decode(text.text, start)
+    except (ValueError, RecursionError):
         return
-    if "\n" in text[start:end]:
+    if "\n" in text.text[start:end]:
         raise _error(
             path,
             number,
@@ -147,41 +247,29 @@ def _refuse_spread_out(path: str, number: int, text: str, start: int):
         )
 
 
-def _decode(path: str, number: int, text: str, position: int):
-    """Returns the value that starts at a position, and where it ends."""
-    try:
-        return _DECODER.raw_decode(text, position)
-    except json.JSONDecodeError as error:
-        # Of JSON lines, the number of the entry is that of the line.
-        line = f"line {error.lineno} " if "\n" in text else ""
-        raise _error(
-            path,
-            number,
-            "a JSON object",
-            f"text that is not JSON: {error.msg} at {line}column "
-            f"{error.colno}, {_excerpt(text, error.pos)}",
-        ) from error
-    except RecursionError as error:
-        raise _error(
-            path, number, "a JSON object", "JSON that is nested too deep"
-        ) from error
-    except ValueError as error:
-        # Of the functions below, or of Python for a number of more digits than
-        # it is willing to read, whose message is about Python.
+def _no_json(path: str, number: int, error, place, excerpt: str):
+    """Returns the error for text that Python's decoder does not take."""
+    if isinstance(error, json.JSONDecodeError):
+        line, column = place
+        line = f"line {line} " if line is not None else ""
+        reason = (
+            f"text that is not JSON: {error.msg} at {line}column {column}, "
+            f"{excerpt}"
+        )
+    elif isinstance(error, RecursionError):
+        reason = "JSON that is nested too deep"
+    elif isinstance(error, _NotExactError):
         reason = str(error)
-        if not isinstance(error, _NotExactError):
-            reason = "a number of too many digits"
-        raise _error(path, number, "a JSON object", reason) from error
-
-
-def _skip(text: str, position: int) -> int:
-    return _SPACE.match(text, position).end()
+    else:
+        # Of Python, for a number of more digits than it is willing to read.
+        reason = "a number of too many digits"
+    return _error(path, number, "a JSON object", reason)
 
 
 def _excerpt(text: str, position: int) -> str:
     if position >= len(text):
         return "the end of the text"
-    return shown(text[position : position + 60])
+    return shown(text[position : position + _EXCERPT])
 
 
 def _error(path: str, number: int, expected: str, received: str) -> ValueError:
@@ -210,9 +298,12 @@ def _distinct(pairs) -> dict:
     entry = dict(pairs)
     if len(entry) < len(pairs):
         seen = set()
-        # `add` returns nothing, so that each key is looked at once.
-        twice = next(k for k, _ in pairs if k in seen or seen.add(k))
-        raise _NotExactError(f"an object with the key {shown(twice)} twice")
+        for key, _ in pairs:
+            if key in seen:
+                raise _NotExactError(
+                    f"an object with the key {shown(key)} twice"
+                )
+            seen.add(key)
     return entry
 
 

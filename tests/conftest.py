@@ -4,6 +4,10 @@ import os
 import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # PyTorch's threads of several workers wait for each other: the tests then
+    # take five times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests compile hundreds of small programs and run each a few times: less
 # optimization makes that twice as fast.
 os.environ.setdefault(
@@ -16,6 +20,14 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_coconut.evaluation import unfinished
+from keras_coconut.execution import compilation
+
+# What the processes that tests start take over; no test changes it for others.
+INHERITED = ["KERAS_BACKEND", "XLA_FLAGS", "PYTHONPATH"]
+# What is printed must not depend on how busy the machine is.
+compilation._WORTH_SAYING = 1e6
+
 if keras.config.backend() == "jax":
     import jax
 
@@ -25,12 +37,36 @@ if keras.config.backend() == "jax":
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+if keras.config.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Graphs that run a few times: optimizing them takes longer.
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": True}
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Runs what does not depend on the backend once, with PyTorch."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            # Workers would not agree on the tests, and run none.
+            raise pytest.UsageError(f"a name with an address: {item.nodeid}")
+    if keras.config.backend() == "torch":
+        return
+    left_out = {i for i in items if i.get_closest_marker("any_backend")}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
 
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(1234)
+    environment = {name: os.environ.get(name) for name in INHERITED}
     yield
+    unfinished.forget()
     keras.utils.clear_session(free_memory=False)
+    assert environment == {name: os.environ.get(name) for name in INHERITED}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,7 +81,10 @@ def programs_of_one_file():
 
 
 def pytest_report_header():
-    return f"keras backend: {keras.config.backend()}"
+    return (
+        f"keras backend: {keras.config.backend()}; tests marked `any_backend` "
+        "run with torch"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -125,3 +125,33 @@ def unfused_attention():
     finally:
         for module, function in zip(modules, before):
             module.fused_attention_op_available = function
+
+
+def chances(model, rows):
+    """Yields the logarithms of the probabilities of texts' tokens.
+
+    Args:
+        model: a `ContinuousThoughtLM`.
+        rows: list of questions, numbers of thoughts, prompts that are given,
+            and texts that follow them.
+    """
+    from keras_coconut.text import batches
+
+    questions, counts, prompts, texts = map(list, zip(*rows))
+    preprocessor = model.preprocessor
+    tokenize = preprocessor.tokenize_responses
+    ids, counts = preprocessor.fill_slots(
+        preprocessor.tokenize_questions(questions),
+        counts,
+        [model.thought_kind] * len(rows),
+    )
+    responses = tokenize([p + text for p, text in zip(prompts, texts)])
+    x = batches.pack_questions(ids, counts)
+    logits = model.predict_on_batch({**x, **batches.pack_responses(responses)})
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    found = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    for row, (prompt, response) in enumerate(zip(prompts, responses)):
+        # Without `<eot>` and the end of text.
+        first = len(tokenize([prompt])[0]) - 2 if prompt else 0
+        last = len(response) - 2
+        yield found[row, range(first, last), response[first + 1 : last + 1]]

@@ -9,6 +9,8 @@ import pytest
 
 from keras_coconut import checks, problem_values
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
 def test_a_count_becomes_a_plain_int(value):

@@ -14,6 +14,8 @@ from hypothesis import strategies
 from keras_coconut import Curriculum
 from keras_coconut.curriculum import Layout
 
+pytestmark = pytest.mark.any_backend
+
 PROSQA = Curriculum(max_stage=6, epochs_per_stage=5)
 GSM8K = Curriculum(
     max_stage=3, thoughts_per_step=2, initial_epochs=6, epochs_per_stage=3
@@ -225,15 +227,22 @@ def test_values_of_numpy_become_plain(epochs):
     curriculum = Curriculum(
         np.int64(3),
         np.uint8(2),
-        epochs,
-        np.int32(4),
-        np.False_,
-        np.float32(0.5),
-        np.True_,
-        np.str_("pause"),
+        epochs_per_stage=epochs,
+        initial_epochs=np.int32(4),
+        extra_stage=np.False_,
+        mixing_probability=np.float32(0.5),
+        pad_latent_to_max=np.True_,
+        thought_kind=np.str_("pause"),
     )
     plain = Curriculum(
-        3, 2, list(map(int, epochs)), 4, False, 0.5, True, "pause"
+        3,
+        2,
+        epochs_per_stage=list(map(int, epochs)),
+        initial_epochs=4,
+        extra_stage=False,
+        mixing_probability=0.5,
+        pad_latent_to_max=True,
+        thought_kind="pause",
     )
     assert curriculum == plain
     for field in dataclasses.fields(Curriculum):
@@ -249,8 +258,22 @@ def test_one_number_of_epochs(epochs):
     assert type(curriculum.epochs_per_stage) is int
     assert curriculum.stage_epochs == (5, 5, 5)
     # The only stage is trained as long as it says.
-    assert Curriculum(0, 1, epochs, None, False).num_epochs == 5
-    assert Curriculum(0, 1, epochs, 2, False).num_epochs == 2
+    assert (
+        Curriculum(
+            0,
+            1,
+            epochs_per_stage=epochs,
+            initial_epochs=None,
+            extra_stage=False,
+        ).num_epochs
+        == 5
+    )
+    assert (
+        Curriculum(
+            0, 1, epochs_per_stage=epochs, initial_epochs=2, extra_stage=False
+        ).num_epochs
+        == 2
+    )
 
 
 def test_little_smoothing_is_drawn():
@@ -359,3 +382,60 @@ def test_a_curriculum_is_its_stages_one_after_the_other(
         )
         if stage in order:
             assert curriculum.first_epoch(stage) == order.index(stage)
+
+
+GRADUAL = Curriculum(
+    max_stage=2,
+    thoughts_per_step=3,
+    epochs_per_stage=(4, 3, 2),
+    initial_epochs=1,
+    one_thought_at_a_time=True,
+)
+
+
+def test_one_thought_at_a_time():
+    found = []
+    for epoch in range(GRADUAL.num_epochs):
+        stage = GRADUAL.stage(epoch)
+        spent = epoch - GRADUAL.first_epoch(stage)
+        found.append((stage, GRADUAL.num_thoughts(stage, spent)))
+    assert found == [
+        (0, 0),
+        *((1, 1), (1, 2), (1, 3), (1, 3)),
+        *((2, 4), (2, 5), (2, 6)),
+        *((3, 6), (3, 6)),
+    ]
+    assert [GRADUAL.num_thoughts(stage) for stage in range(4)] == [0, 3, 6, 6]
+    plain = dataclasses.replace(GRADUAL, one_thought_at_a_time=False)
+    assert plain.num_thoughts(1, 0) == 3
+
+
+def test_fewer_thoughts_are_those_of_the_epochs_stage_alone():
+    random = np.random.default_rng(0)
+    assert GRADUAL.draw_layout(5, 2, random, num_thoughts=4) == GRADUAL.layout(
+        5, 2
+    )._replace(num_thoughts=4)
+    mixed = dataclasses.replace(GRADUAL, mixing_probability=0.9)
+    layouts = {
+        mixed.draw_layout(5, 2, random, num_thoughts=4) for _ in range(200)
+    }
+    counts = {(each.hidden_steps, each.num_thoughts) for each in layouts}
+    # Stage 2 of the epoch has 4 for now; those that are mixed in have all.
+    assert counts == {(0, 0), (1, 3), (2, 4), (5, 6)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(thoughts_per_step=1), "thoughts_per_step` of at least 2.*=1"),
+        (dict(epochs_per_stage=2), "at least 3.*epochs_per_stage=2"),
+        (dict(epochs_per_stage=(3, 2, 5)), r"at least 3.*=\(3, 2, 5\)"),
+        (dict(epochs_per_stage=(0, 3, 5)), r"at least 3.*=\(0, 3, 5\)"),
+        (dict(one_thought_at_a_time=1), "`one_thought_at_a_time` must be"),
+    ],
+)
+def test_what_leaves_no_room_for_one_thought_at_a_time(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(GRADUAL, **changes)
+    # The extra stage brings none.
+    dataclasses.replace(GRADUAL, epochs_per_stage=(3, 3, 0))

@@ -4,26 +4,23 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import os
 import pathlib
 import pkgutil
 import re
+from unittest import mock
 
 import keras
 import keras_hub
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 
 import keras_coconut
-from keras_coconut.analysis.plots import plot_stages
-from keras_coconut.analysis.thoughts import decode_thoughts
-from keras_coconut.datasets.arithmetic import make_arithmetic
-from keras_coconut.datasets.gsm8k import write_gsm8k
-from keras_coconut.datasets.registry import load_dataset
-from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
-from keras_coconut.evaluation.problems import evaluate_problems
-from keras_coconut.models import generation
-from keras_coconut.text.word_tokenizer import make_word_tokenizer
+from keras_coconut.models import exporting, generation
+
+pytestmark = pytest.mark.any_backend
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -62,8 +59,8 @@ def write_published(folder):
     for number, split in enumerate(("train", "valid", "test")):
         problem = keras_coconut.Problem(f"{number} + 1?", ["<<1+1=2>>"], "2")
         keras_coconut.write_problems(folder / f"prosqa_{split}.json", [problem])
-        write_gsm8k(folder / "gsm8k" / f"{split}.txt", [problem])
-        write_gsm8k(folder.parent / f"{split}.txt", [problem])
+        keras_coconut.write_gsm8k(folder / "gsm8k" / f"{split}.txt", [problem])
+        keras_coconut.write_gsm8k(folder.parent / f"{split}.txt", [problem])
 
 
 @pytest.fixture
@@ -71,6 +68,9 @@ def names(monkeypatch, tmp_path):
     """What the examples take for granted."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(generation, "_DEFAULT_MAX_LENGTH", 12)
+    # A file takes a minute, and not every backend writes each.
+    for step in ("_check_format", "_check_modules", "_write"):
+        monkeypatch.setattr(exporting, step, lambda *_: None)
     problems = [
         dataclasses.replace(problem, extra=tiny.GRAPH)
         for problem in tiny.problems(8)
@@ -82,8 +82,14 @@ def names(monkeypatch, tmp_path):
     dataset = keras_coconut.CurriculumDataset(
         problems, model.preprocessor, curriculum, batch_size=4
     )
+    rows = [problem.to_dict() for problem in tiny.problems(50)]
+    table = pd.DataFrame(rows)
+    table.to_parquet(tmp_path / "problems.parquet")
+    table["steps"] = table["steps"].map("\n".join)
+    table.to_csv(tmp_path / "problems.csv", index=False)
+    graphs = [tiny.edge_problem(shift) for shift in range(8)]
     for name in ("prosqa_train", "prosqa_test"):
-        keras_coconut.write_problems(tmp_path / f"{name}.json", problems)
+        keras_coconut.write_problems(tmp_path / f"{name}.json", graphs)
     preset = str(tmp_path / "preset")
     model.save_to_preset(preset)
     for cls in (
@@ -106,20 +112,14 @@ def names(monkeypatch, tmp_path):
     monkeypatch.setattr(keras_coconut.ContinuousThoughtLM, "fit", one_epoch)
 
     return {
-        "AnswerAccuracy": AnswerAccuracy,
         "curriculum": curriculum,
         "dataset": dataset,
-        "decode_thoughts": decode_thoughts,
-        "evaluate_problems": evaluate_problems,
+        "graph_problems": graphs,
         "keras": keras,
         "keras_coconut": keras_coconut,
         "keras_hub": keras_hub,
-        "make_arithmetic": make_arithmetic,
-        "make_word_tokenizer": make_word_tokenizer,
-        "load_dataset": load_dataset,
         "model": model,
         "np": np,
-        "plot_stages": plot_stages,
         "problem": problems[0],
         "problems": problems,
         "tokenizer": model.preprocessor.tokenizer,
@@ -131,15 +131,56 @@ def names(monkeypatch, tmp_path):
 @pytest.mark.filterwarnings("ignore:`callbacks` holds no")
 @pytest.mark.parametrize(("block", "module"), documented())
 def test_docstring(block, module, names):
-    # An example may use what its own module holds.
-    names = {**vars(module), **names}
+    # What is not public uses what its own module holds.
+    known = {
+        name: value
+        for name, value in vars(module).items()
+        if name not in keras_coconut.__all__
+    }
+    names = {**known, **names}
     exec(compile(ast.parse(block), "<docstring>", "exec"), names)
 
 
+PAGES = sorted(
+    page.relative_to(ROOT).as_posix()
+    for page in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+)
+
+
+def snippets():
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+        for number, block in enumerate(blocks, 1):
+            yield pytest.param(block, id=f"{page}, {number}")
+
+
 @pytest.mark.filterwarnings("ignore:`epochs` must be at least")
-def test_readme(names):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(ast.parse(block), "<README>", "exec"), names)
+@pytest.mark.parametrize("block", snippets())
+def test_snippet(block, names):
+    """It runs as it stands, with its own imports, where its files are."""
+    code = compile(ast.parse(block), "<page>", "exec")
+    # Several devices: tests/training/test_model_parallel.py.
+    if "model_parallel=" not in block and "shard_optimizer=" not in block:
+        # A page shows how to choose the backend, also to the tests that follow.
+        with mock.patch.dict(os.environ):
+            exec(code, {"__name__": "snippet"})
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")) + ["README.md"])
+def test_links(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+        if "://" in link:
+            continue
+        target = (ROOT / page).parent / link if link else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), f"{link}#{anchor}"
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and the site name them."""
+    text = page.read_text(encoding="utf-8")
+    for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        yield re.sub(r"[^\w\s-]", "", heading).lower().replace(" ", "-")

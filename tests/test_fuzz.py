@@ -178,9 +178,9 @@ def test_a_row_in_a_batch_is_the_row_alone(
     found = model.generate_tokens(
         list(questions),
         max_length,
-        kind(counts),
-        stops,
-        batch_size,
+        num_thoughts=kind(counts),
+        stop_token_ids=stops,
+        batch_size=batch_size,
     )
     for (question, count), response in zip(rows, found):
         assert response == alone(model, question, count, max_length, stops)
@@ -189,7 +189,9 @@ def test_a_row_in_a_batch_is_the_row_alone(
 
 @functools.cache
 def alone(model, question, count, max_length, stops):
-    (found,) = model.generate_tokens(question, max_length, count, stops)
+    (found,) = model.generate_tokens(
+        question, max_length, num_thoughts=count, stop_token_ids=stops
+    )
     return found
 
 
@@ -208,7 +210,7 @@ def test_generate_takes_counts_and_nothing_else(model, which, value):
     if good and name in ("max_length", "stop_token_ids"):
         return  # Compiled for each; those above are tried already.
     model.num_thoughts = 0
-    arguments = {"questions": QUESTIONS[:1], "max_length": 1, name: value}
+    arguments = {"inputs": QUESTIONS[:1], "max_length": 1, name: value}
     error = refused(model.generate, **arguments)
     assert (error is None) == good
     assert good or f"`{name}" in error

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from keras_coconut import Curriculum, CurriculumDataset
 from keras_coconut.evaluation.figures import Evaluation
-from keras_coconut.models.prefetching import Prefetcher
+from keras_coconut.execution.prefetching import Prefetcher
+
+pytestmark = pytest.mark.any_backend
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +104,10 @@ def all_batches(dataset):
 def questions_of(dataset, batch, real_only=True):
     """The problems of a batch, by number; filler rows left out."""
     x, _, weights = batch
-    numbers = {
-        tuple(problem.question): number
-        for number, problem in enumerate(dataset._problems)
-    }
+    questions = dataset.preprocessor.tokenize_questions(
+        [problem.question for problem in pool()]
+    )
+    numbers = {tuple(ids): number for number, ids in enumerate(questions)}
     real = weights.any(axis=1) if real_only else np.ones(len(weights), "bool")
     return [
         numbers[tuple(ids[mask > 0].tolist())]

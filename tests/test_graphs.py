@@ -5,6 +5,8 @@ import pytest
 
 from keras_coconut.graphs import distances_from
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_distances_are_those_of_the_shortest_walks():
     random = np.random.default_rng(0)

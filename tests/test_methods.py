@@ -7,6 +7,8 @@ from keras_coconut import Curriculum, method_curriculum
 from keras_coconut.curriculum import Layout
 from keras_coconut.methods import METHODS
 
+pytestmark = pytest.mark.any_backend
+
 COCONUT = Curriculum(
     3, thoughts_per_step=2, epochs_per_stage=2, mixing_probability=0.1
 )
@@ -100,3 +102,15 @@ def test_numbers_of_numpy_are_numbers():
     )
     assert of_numpy == plain
     assert type(of_numpy.max_stage) is type(of_numpy.tokens_per_stage) is int
+
+
+def test_thoughts_one_at_a_time_where_a_method_has_them():
+    gradual = Curriculum(
+        3, thoughts_per_step=2, epochs_per_stage=2, one_thought_at_a_time=True
+    )
+    kept = [
+        method
+        for method in METHODS
+        if method_curriculum(method, gradual).one_thought_at_a_time
+    ]
+    assert kept == ["coconut", "pause_as_thought"]

@@ -2,13 +2,23 @@
 
 import json
 import os
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_coconut import Problem, read_problems, write_problems
+from keras_coconut import (
+    Problem,
+    files,
+    read_problems,
+    stream_problems,
+    write_problems,
+)
 from keras_coconut.datasets.gsm8k_lines import read_gsm8k, write_gsm8k
+from keras_coconut.strict_json import read_entries
+
+pytestmark = pytest.mark.any_backend
 
 ENTRIES = [
     {"question": "1 + 2?", "steps": ["1 + 2 = 3"], "answer": "3", "id": 7},
@@ -141,7 +151,7 @@ VALUES = st.recursive(
 def make(question, steps, answer, extra):
     """Returns the problem; `None` where it cannot be one."""
     try:
-        return Problem(question, steps, answer, extra)
+        return Problem(question, steps, answer, extra=extra)
     except ValueError as error:
         assert len(str(error)) < 500
         # Hypothesis also tries the strings that stand in our own code.
@@ -210,3 +220,69 @@ def test_a_problem_comes_back_from_a_line_or_is_not_written(tmp_path, text):
 
     check()
     assert len(written) > 20
+
+
+def entries_of(text):
+    """What is read of a text, and how it ends."""
+    found = []
+    try:
+        for _, entry in read_entries("file.json", text):
+            found.append(entry)
+    except ValueError as error:
+        found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize("name", ["list.json", "lines.jsonl"])
+def test_a_text_in_pieces_reads_as_the_whole(name):
+    """Cut anywhere, damaged or not: the same entries, and the same error."""
+    whole = FILES[name].encode()
+
+    @settings(max_examples=600, **FUZZ)
+    @given(EDITS, st.integers(1, 40))
+    def check(edits, size):
+        for edit in ([], edits):
+            text = damage(whole, edit).decode(errors="replace")
+            pieces = (
+                text[start : start + size]
+                for start in range(0, len(text), size)
+            )
+            assert entries_of(pieces) == entries_of(text)
+
+    check()
+
+
+def test_a_file_is_read_in_pieces(tmp_path, monkeypatch):
+    """Cut within characters, entries, numbers and the mark at its start."""
+    path = tmp_path / "list.json"
+    text = FILES["list.json"]
+    for mark in (b"", b"\xef\xbb\xbf"):
+        path.write_bytes(mark + text.encode())
+        for size in (3, 4, 5, 7, 64):
+            monkeypatch.setattr(files, "_PIECE", size)
+            assert [p.to_dict() for p in stream_problems(path)] == [
+                p.to_dict() for p in read_problems(path)
+            ]
+            assert "".join(files.read_pieces(path)) == text
+            seen = []
+            assert "".join(files.read_pieces(path, seen.append)) == text
+            assert seen[-1] == len(mark + text.encode())
+        path.write_bytes(mark + text.encode() + b"\xff")
+        at = len(mark + text.encode())
+        with pytest.raises(ValueError, match=f"0xff at position {at}:"):
+            files.read_text(path)
+
+
+def test_memory_stays_bounded(tmp_path):
+    """Of a file of 9 MB, held for some moments each."""
+    path = tmp_path / "large.json"
+    entry = json.dumps({"question": "q" * 600, "steps": ["s"], "answer": "1"})
+    for start, between, end in (("[", ", ", "]"), ("", "\n", "\n")):
+        path.write_text(start + between.join([entry] * 15_000) + end)
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in stream_problems(path)) == 15_000
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 6 * 2**20

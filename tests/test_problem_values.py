@@ -9,6 +9,8 @@ import tiny
 
 from keras_coconut import Problem, read_problems, write_problems
 
+pytestmark = pytest.mark.any_backend
+
 
 def nested(depth):
     value = {}
@@ -28,7 +30,7 @@ def test_values_in_extra_become_what_json_reads_back(tmp_path):
         "column": pd.Series(["a", "b"]),
         np.str_("key"): {"inner": np.array(["x"])},
     }
-    problem = Problem("a", [], "1", extra)
+    problem = Problem("a", [], "1", extra=extra)
     assert problem.extra == {
         "tuple": [1, [2.5, None]],
         "array": [[1, 2], [3, 4]],
@@ -47,7 +49,7 @@ def test_values_in_extra_become_what_json_reads_back(tmp_path):
 def test_a_problem_shares_nothing_with_the_caller():
     inner = [1]
     extra = {"inner": inner, "deep": {"list": [2]}}
-    problem = Problem("a", [], "1", extra)
+    problem = Problem("a", [], "1", extra=extra)
     extra["more"] = 1
     inner.append(2)
     extra["deep"]["list"].append(3)
@@ -112,7 +114,7 @@ def test_an_extra_that_holds_itself():
     extra = {}
     extra["again"] = [extra]
     with pytest.raises(ValueError, match="nested at most 100 deep"):
-        Problem("a", [], "1", extra)
+        Problem("a", [], "1", extra=extra)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_dates_stay_what_they_are():
     """In nanoseconds NumPy would make whole numbers of them."""
     date = np.datetime64("2020-01-01", "ns")
     extra = {"date": date, "span": np.timedelta64(5, "ns")}
-    problem = Problem("q", [], "1", extra)
+    problem = Problem("q", [], "1", extra=extra)
     assert dict(problem.extra) == extra
     with pytest.raises(ValueError, match="date"):
         write_problems("unwritten.json", [problem])

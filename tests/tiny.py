@@ -1,6 +1,7 @@
 """Tiny models, tokenizers and batches that the tests make themselves."""
 
 import pathlib
+import re
 
 import keras_hub
 import numpy as np
@@ -165,6 +166,28 @@ GRAPH = {
 }
 
 
+def edge_problem(shift=0):
+    """A problem in symbols whose answer one edge turns around."""
+    from keras_coconut import Problem
+
+    root, wrong, one, two, target, end, leaf = (
+        f"<{(node + shift) % 10}>" for node in range(7)
+    )
+    return Problem(
+        f"|{root}{one}|{one}{target}|{wrong}{two}|{two}{end}|{wrong}{leaf}"
+        f"?{end}{target}@{root}",
+        [one, target],
+        target,
+        extra={
+            "idx_to_symbol": [root, wrong, one, two, target, end, leaf],
+            "edges": [[0, 2], [2, 4], [1, 3], [3, 5], [1, 6]],
+            "root": 0,
+            "target": 4,
+            "neg_target": 5,
+        },
+    )
+
+
 def problems(count=24, seed=0):
     """Problems of arithmetic with one to three steps, in turns."""
     from keras_coconut.datasets.arithmetic import make_arithmetic
@@ -234,10 +257,13 @@ def curriculum_losses():
 
 
 def short(value):
-    """A test's name, where the data would be one of a megabyte."""
+    """A test's name, where the data would be one of a megabyte.
+
+    It is the same in every process, as pytest-xdist needs it.
+    """
     from keras_coconut.checks import shown
 
-    return shown(value)[:40]
+    return re.sub(" at 0x[0-9a-f]+", "", shown(value))[:40]
 
 
 def logits(model, x):

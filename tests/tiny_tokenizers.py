@@ -4,10 +4,13 @@ import functools
 import io
 
 import keras_hub
+import pytest
 import sentencepiece
 from tokenizers import pre_tokenizers
 
-_classes = keras_hub.tokenizers
+from keras_coconut.text.byte_pairs import IN_TENSORFLOW_ALONE
+
+_classes = keras_hub.models
 _CORPUS = [
     "the quick brown fox jumped over the lazy dog 1 + 1 = 2 ### 6",
     "start 3, +4, *2, -5; 7 4 9. Tom is a lorpus? Every rorpus is a lorpus.",
@@ -105,17 +108,29 @@ KINDS = {
         ["<|end_of_text|>", "<|begin_of_text|>", "<think>", "</think>"],
     ),
 }
+if not hasattr(_classes, "MistralTekkenTokenizer"):
+    # Newer than the oldest KerasHub; tests/test_versions.py says so.
+    del KINDS["mistral_tekken"]
 FIXED = ("llama", "mistral", "phi3", "gemma", "gemma3")
 GROWING = tuple(kind for kind in KINDS if kind not in FIXED)
 
 
-@functools.cache
+# Of tests that ask KerasHub's own tokenizer for tokens.
+needs_whole_words = pytest.mark.skipif(
+    IN_TENSORFLOW_ALONE,
+    reason="this KerasHub has other tokens, and none for a word with a space",
+)
+# `clear_session` takes what these hold within TensorFlow.
+_keep = (lambda make: make) if IN_TENSORFLOW_ALONE else functools.cache
+
+
+@_keep
 def plain(kind: str):
     """A tokenizer as KerasHub has it, without marker tokens."""
     return KINDS[kind]()
 
 
-@functools.cache
+@_keep
 def preprocessor(kind: str, **kwargs):
     import keras_coconut
 

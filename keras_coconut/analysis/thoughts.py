@@ -1,4 +1,4 @@
-"""What the thoughts hold: the tokens that each thought decodes to."""
+"""The tokens that each thought decodes to."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,6 +9,8 @@ from keras import ops
 from keras_coconut import backbones
 from keras_coconut.checks import check_count
 from keras_coconut.evaluation.request import check_model
+from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
+from keras_coconut.text.arrays import Counts
 from keras_coconut.text.questions import read_questions
 
 # Thoughts whose distributions over the vocabulary are held at once: 50 MB for
@@ -17,32 +19,40 @@ _AT_ONCE = 256
 
 
 class DecodedToken(NamedTuple):
-    """A token and the probability that a thought gives it."""
+    """A token and the probability that a thought gives it.
+
+    Example:
+    ```python
+    [[[token, *_], *_]] = keras_coconut.decode_thoughts(model, "start 3, +4")
+    token.token, token.probability
+    ```
+    """
 
     token: str
     probability: float
 
 
 def decode_thoughts(
-    model,
+    model: ContinuousThoughtLM,
     questions: str | Sequence[str],
-    num_thoughts: int | Sequence[int] | None = None,
+    *,
+    num_thoughts: Counts | None = None,
     top_k: int = 3,
     batch_size: int = 32,
 ) -> list[list[list[DecodedToken]]]:
-    """Reads each thought as if the model had to write a word there.
+    """Returns the most probable tokens of each thought.
 
-    A thought is a last hidden state, so the language head turns it into a
-    distribution over tokens (arXiv 2412.06769, figure 4).
+    A thought is a hidden state after the last layer, so the language head turns
+    it into a distribution over tokens (arXiv 2412.06769, figure 4).
 
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor.
         questions: a string or a list of strings.
         num_thoughts: int, or one int for each question. Defaults to the
             model's `num_thoughts`.
-        top_k: int. Tokens for each thought, at most the size of the
+        top_k: int. Number of tokens for each thought, at most the size of the
             vocabulary. Defaults to `3`.
-        batch_size: int. Questions thought on at once. Defaults to `32`.
+        batch_size: int. Number of questions in a batch. Defaults to `32`.
 
     Returns:
         For each question a list of its own thoughts, and for each of those a
@@ -50,13 +60,15 @@ def decode_thoughts(
         first.
 
     Raises:
-        ValueError: If an argument is not one of these, or if the model's
-            thoughts are pauses.
+        ValueError: If an argument is invalid, or if the model's thoughts are
+            pauses.
 
     Example:
     ```python
-    [[first, *_], *_] = decode_thoughts(model, ["start 3, +4, *2, -5"], 3)
-    first  # [DecodedToken(token="7", probability=0.98), ...]
+    decoded = keras_coconut.decode_thoughts(
+        model, ["start 3, +4, *2, -5"], num_thoughts=3
+    )
+    decoded[0][0]  # [DecodedToken(token="7", probability=0.98), ...]
     ```
     """
     model = check_model(model)
@@ -64,7 +76,7 @@ def decode_thoughts(
         "top_k", top_k, least=1, most=model.backbone.vocabulary_size
     )
     questions, counts = read_questions(model, questions, num_thoughts)
-    thoughts = model.think(questions, counts, batch_size)
+    thoughts = model.think(questions, counts, batch_size=batch_size)
     # One after the other, without the slots in which a question does not think.
     flat = np.concatenate(
         [rows[:count] for rows, count in zip(thoughts, counts)]

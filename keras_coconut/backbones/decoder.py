@@ -1,9 +1,9 @@
 """What a decoder does around attention: the base of every family's file.
 
-A layer is cut in two where it attends: `Block.project` is what comes before,
-`Block.finish` what comes after. Attention itself stands in `latent/`, since a
+A layer is split at attention: `Block.project` is the part before it,
+`Block.finish` the part after it. Attention itself is in `latent/`, because a
 model that thinks attends to several spans. Sublayers are called and never read,
-so LoRA, quantization and dtype policies work by themselves.
+so LoRA, quantization and dtype policies work without extra code.
 
 B rows, L positions, D hidden, H heads, G groups of keys, S size of a head.
 """
@@ -66,8 +66,8 @@ class Decoder:
         backbone: a KerasHub backbone of a known family.
 
     Attributes:
-        thought_scale: float, the factor of a thought, a hidden state after the
-            final norm, where it enters.
+        thought_scale: float. A thought, a hidden state after the final norm, is
+            multiplied by this factor when it enters the decoder.
     """
 
     block_cls: type[Block]
@@ -85,7 +85,7 @@ class Decoder:
         return look_up(self.backbone.token_embedding, token_ids)
 
     def enter(self, thoughts):
-        """Returns (B, K, D), in the place of embeddings, of thoughts."""
+        """Returns (B, K, D), thoughts in place of embeddings."""
         if self.thought_scale == 1:
             return thoughts
         return thoughts * ops.cast(self.thought_scale, thoughts.dtype)

@@ -1,4 +1,6 @@
-"""Which description fits a backbone."""
+"""The known families of backbones, and the `Decoder` of each."""
+
+from typing import Any
 
 import keras_hub
 
@@ -7,7 +9,7 @@ from keras_coconut.backbones.decoder import Decoder
 from keras_coconut.checks import shown
 
 _models = keras_hub.models
-FAMILIES: dict[type, type[Decoder]] = {
+FAMILIES: dict[Any, type[Decoder]] = {
     _models.GPT2Backbone: gpt2.GPT2Decoder,
     _models.OPTBackbone: gpt2.OPTDecoder,
     _models.GPTNeoXBackbone: gpt2.GPTNeoXDecoder,
@@ -27,14 +29,15 @@ def describe(backbone) -> Decoder:
     """Returns the `Decoder` of a backbone.
 
     Raises:
-        ValueError: If the backbone is of no known family.
+        ValueError: If the backbone is of an unknown family.
     """
     check_backbone(backbone)
-    return _find(type(backbone))(backbone)
+    family: Any = _find(type(backbone))
+    return family(backbone)
 
 
 def check_family(kind: type) -> None:
-    """Raises a `ValueError` for a class of backbone of no known family."""
+    """Raises a `ValueError` for a backbone class of an unknown family."""
     if _find(kind) is None:
         raise ValueError(
             "`backbone` must be of a known family: "
@@ -56,7 +59,7 @@ def check_backbone(backbone) -> None:
 
 
 def max_sequence_length(backbone) -> int | None:
-    """Returns the most positions of a row, or `None` if they have no end."""
+    """Returns the maximum number of positions of a row; `None` for no limit."""
     return getattr(backbone, "max_sequence_length", None)
 
 

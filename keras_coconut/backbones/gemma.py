@@ -33,7 +33,10 @@ class GemmaBlock(Block):
         )
 
     def _rotate(self, x, positions):
-        return self.attention._apply_rope(x, 0, positions=positions)
+        x = rotated(self.attention.rope_layer, x, positions)
+        # Gemma's weights expect the two halves of a head in turns.
+        halves = ops.split(x, 2, axis=-1)
+        return ops.reshape(ops.stack(halves, axis=-1), ops.shape(x))
 
     def finish(self, x, attended, drop):
         layer = self.layer
@@ -55,10 +58,9 @@ class GemmaBlock(Block):
 
 
 class GemmaDecoder(Decoder):
-    """A Gemma scales the embeddings of tokens by the square root of D.
+    """Gemma, which scales the embeddings of tokens by the square root of D.
 
-    A thought enters as the hidden state that it is; a `thought_scale` would
-    scale it, too.
+    A thought enters unscaled; a `thought_scale` would scale it too.
     """
 
     block_cls = GemmaBlock

@@ -11,8 +11,8 @@ from keras import ops
 def grow(backbone, new_ids: Sequence[int], prototype: int | None = None):
     """Returns a copy of a backbone with rows for new tokens.
 
-    Every output for old tokens stays the same. Dtypes stay too, and so does
-    what is trainable. The backbone itself does not change.
+    The outputs for old tokens, the dtypes and the trainable flags stay the
+    same. The given backbone does not change.
 
     Args:
         backbone: a KerasHub backbone of a known family.

@@ -3,6 +3,7 @@
 Llama, Llama 3 (SmolLM2 too), Mistral, Qwen 2.5, Qwen 3, Phi 3 and SmolLM3.
 """
 
+import keras
 from keras import ops
 
 from keras_coconut.backbones.decoder import (
@@ -128,16 +129,25 @@ class Phi3Block(Block):
         rotary = self.attention.rotary_embedding_layer
         if self.attention.rope_scaling_type is None:
             return rotated(rotary, x, positions)
-        # The scaled kind takes one row of positions, and takes the factors of
-        # long texts if `start_index` and the length of that row say so.
+        # The scaled kind takes one row of positions.
         shape = ops.shape(x)
         row = ops.reshape(x, (1, -1, *shape[2:]))
-        cos, sin = rotary._compute_cos_sin_embedding(
-            row,
-            ops.max(positions) + 1 - ops.shape(row)[1],
-            ops.reshape(positions, (-1,)),
-        )
+        cos, sin = self._scaled_waves(rotary, positions, shape[-1])
         return ops.reshape(rotary._apply_rotary_pos_emb(row, cos, sin), shape)
+
+    def _scaled_waves(self, rotary, positions, size):
+        # It has different factors for texts longer than those it was trained
+        # on, and chooses them by the length of its input.
+        trained = rotary.pretraining_sequence_length
+        short, long = (
+            rotary._compute_cos_sin_embedding(
+                keras.KerasTensor((1, length, 1, size)),
+                positions=ops.reshape(positions, (-1,)),
+            )
+            for length in (1, trained + 1)
+        )
+        is_long = ops.max(positions) + 1 > trained
+        return [ops.where(is_long, *both) for both in zip(long, short)]
 
     def finish(self, x, attended, drop):
         layer, attention = self.layer, self.attention

@@ -1,4 +1,4 @@
-"""Problems of modular arithmetic, made on the spot."""
+"""Generated problems of modular arithmetic."""
 
 import functools
 import random
@@ -21,16 +21,16 @@ def make_arithmetic(
     modulus: int = 10,
     seed: int = 0,
 ) -> list[Problem]:
-    """Makes distinct problems of arithmetic modulo a number.
+    """Generates distinct problems of arithmetic modulo a number.
 
-    A problem starts with a number and applies operations to it one by one; each
-    step is the running value, the last of them the answer. As no problem
-    repeats, any way to split the list is a split without overlap.
+    A problem starts with a number and applies operations to it one by one. Each
+    step is the running value; the last value is the answer. No problem repeats,
+    so the list can be split anywhere without overlap.
 
     Args:
-        num_problems: int. How many problems.
-        num_operations: int, at most 1,000. Operations in a problem, and so
-            its steps. Defaults to `3`.
+        num_problems: int. Number of problems.
+        num_operations: int, at most 1,000. Number of operations in a problem,
+            which is its number of steps. Defaults to `3`.
         modulus: int, 2 to 100,000. Values run from 0 to `modulus - 1`,
             operands from 1. Defaults to `10`.
         seed: int, at least 0. Defaults to `0`.
@@ -39,12 +39,12 @@ def make_arithmetic(
         A list of `Problem`s in random order.
 
     Raises:
-        ValueError: If there are not so many distinct problems, or if a count
-            is out of range or not whole.
+        ValueError: If there are fewer distinct problems, or if a count is out
+            of range or not an integer.
 
     Example:
     ```python
-    problems = make_arithmetic(11_000)
+    problems = keras_coconut.make_arithmetic(11_000)
     test, train = problems[:1_000], problems[1_000:]
     problems[0].question  # "start 3, +4, *2, -5"
     problems[0].steps  # ("7", "4", "9")
@@ -71,30 +71,30 @@ def make_arithmetic(
 
 
 def load_arithmetic(
+    *,
     train: int = 50_000,
     validation: int = 250,
     test: int = 1_000,
-    *,
     num_operations: int = 3,
     modulus: int = 10,
     seed: int = 0,
 ) -> Splits:
-    """Makes problems of arithmetic modulo a number in three splits.
+    """Generates problems of arithmetic modulo a number in three splits.
 
     Args:
-        train, validation, test: ints. Problems in each split.
+        train, validation, test: ints. Number of problems in each split.
         num_operations, modulus, seed: see `make_arithmetic`.
 
     Returns:
         `Splits`.
 
     Raises:
-        ValueError: If there are not so many distinct problems, or if a count
-            is out of range or not whole.
+        ValueError: If there are fewer distinct problems, or if a count is out
+            of range or not an integer.
 
     Example:
     ```python
-    splits = load_arithmetic(train=10_000, num_operations=4)
+    splits = keras_coconut.load_arithmetic(train=10_000, num_operations=4)
     ```
     """
     num_operations, modulus, available = _available(num_operations, modulus)
@@ -118,8 +118,8 @@ def load_arithmetic(
 def arithmetic_words(modulus: int = 10) -> list[str]:
     """Returns the words of these problems, for `make_word_tokenizer`.
 
-    Each operation and each step becomes one token: a thought stands exactly
-    where the step stood that it replaces.
+    Each operation and each step becomes one token, so a thought takes exactly
+    the position of the step that it replaces.
 
     Args:
         modulus: int, 2 to 100,000; see `make_arithmetic`. Defaults to `10`.
@@ -129,7 +129,8 @@ def arithmetic_words(modulus: int = 10) -> list[str]:
 
     Example:
     ```python
-    tokenizer = make_word_tokenizer(arithmetic_words())
+    words = keras_coconut.arithmetic_words()
+    tokenizer = keras_coconut.make_word_tokenizer(words)
     ```
     """
     modulus = check_count("modulus", modulus, least=2, most=_MOST_VALUES)
@@ -156,7 +157,7 @@ def _distinct(numbers, available, count) -> list[int]:
     if available <= sys.maxsize:
         return numbers.sample(range(available), count)
     # A range of more than that has no length in Python.
-    chosen = {}
+    chosen: dict[int, None] = {}
     while len(chosen) < count:
         chosen[numbers.randrange(available)] = None
     return list(chosen)

@@ -1,13 +1,13 @@
 """GSM8k-Aug's lines: `question||<<4-2=2>> <<2/.5=4>> #### answer`.
 
-The reader accepts what the writer writes and nothing else, and the writer only
-what the reader then gives back.
+The reader accepts only what the writer writes, and the writer accepts only what
+the reader would return unchanged.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from keras_coconut.checks import check_path, shown
+from keras_coconut.checks import PathLike, check_path, shown
 from keras_coconut.files import read_text, shown_path, write_whole
 from keras_coconut.problems import Problem, as_problems, check_answers
 
@@ -15,8 +15,8 @@ _FORM = "`question||<<step>> <<step>> #### answer`"
 _STEPS = "steps without white space in them, and one space between two"
 
 
-def read_gsm8k(path) -> list[Problem]:
-    """Reads problems in the published form, one on a line.
+def read_gsm8k(path: PathLike) -> list[Problem]:
+    """Reads problems in the published form, one per line.
 
     Args:
         path: string or path-like. The file to read, in UTF-8.
@@ -26,16 +26,16 @@ def read_gsm8k(path) -> list[Problem]:
         the same text, without a byte order mark.
 
     Raises:
-        ValueError: If the file is empty or a line is damaged; names the file
-            and the line (counted from 1).
+        ValueError: If the file is empty or a line is damaged. The error names
+            the file and the line (counted from 1).
 
     Warns:
-        UserWarning: If there are answers that can never be judged right; see
-            `check_answers`.
+        UserWarning: If there are answers that can never be judged correct,
+            because they contain a `#`.
 
     Example:
     ```python
-    problems = read_gsm8k("valid.txt")
+    problems = keras_coconut.read_gsm8k("valid.txt")
     problems[0].steps  # ("<<4-2=2>>", "<<2/.5=4>>", "<<12/4=3>>", ...)
     ```
     """
@@ -62,22 +62,22 @@ def read_gsm8k(path) -> list[Problem]:
     return problems
 
 
-def write_gsm8k(path, problems: Iterable[Problem]) -> None:
-    """Writes problems in the published form; the file appears once whole.
+def write_gsm8k(path: PathLike, problems: Iterable[Problem | Mapping]) -> None:
+    """Writes problems in the published form, one per line.
 
-    `Problem.extra` is not written.
+    The file appears once it is complete. `Problem.extra` is not written.
 
     Args:
         path: string or path-like. The file to write, in UTF-8.
         problems: iterable of `Problem`s, at least one.
 
     Raises:
-        ValueError: If a part of a problem holds what separates the parts;
+        ValueError: If a part of a problem contains a separator of the format;
             names the file and the line (counted from 1).
 
     Example:
     ```python
-    write_gsm8k("valid.txt", problems)
+    keras_coconut.write_gsm8k("valid.txt", problems)
     ```
     """
     path = check_path("path", path)
@@ -107,7 +107,7 @@ def _parse(path: str, number: int, line: str) -> Problem:
     if not bars or not mark or not question.strip() or not answer.strip():
         raise _error(path, number, _FORM, line)
     for mark in ("||", "####"):
-        # In "|||", nobody could say where the question ends.
+        # In "|||" it is unclear where the question ends.
         if len(re.findall(f"(?={re.escape(mark)})", line)) > 1:
             raise _error(path, number, f"`{mark}` once, in {_FORM}", line)
     if answer != answer.strip():

@@ -40,7 +40,7 @@ PROPERTIES = [
         "windy sunny overcast rainy snowy",
     )
 ]
-# How often "not" stands before a property: of the chain, and elsewhere.
+# How often "not" precedes a property: in the chain, and elsewhere.
 _NEGATED_IN_CHAIN = 0.26
 _NEGATED_ELSEWHERE = 0.33
 # Concepts beside those of the chain: parents of chain and distractors.
@@ -48,21 +48,21 @@ _MOST_HOPS = 6
 
 
 def load_prontoqa(
+    *,
     train: int = 9_000,
     validation: int = 200,
     test: int = 800,
-    *,
     seed: int = 0,
     num_hops: int = 5,
     verbose: int = 0,
 ) -> Splits:
-    """Makes ProntoQA problems in three splits.
+    """Generates ProntoQA problems in three splits.
 
     Args:
-        train, validation, test: ints. Problems in each split.
+        train, validation, test: ints. Number of problems in each split.
         seed: int, at least 0. Defaults to `0`.
-        num_hops: int, 1 to 6. Rules to apply, the last of which gives a
-            property; a problem has one step more. Defaults to `5`.
+        num_hops: int, 1 to 6. Number of rules to apply; the last one gives a
+            property. A problem has one step more. Defaults to `5`.
         verbose: `"auto"`, 0, 1 or 2. Whether to show a progress bar. Defaults
             to `0`.
 
@@ -75,7 +75,7 @@ def load_prontoqa(
 
     Example:
     ```python
-    splits = load_prontoqa(train=1_000, validation=100, test=100)
+    splits = keras_coconut.load_prontoqa(train=1_000, validation=100, test=100)
     splits.test[0].answer  # "True" or "False"
     ```
     """
@@ -115,7 +115,7 @@ def _problem(numbers, num_hops) -> Problem:
     asked = properties[chain[-1]][1]
     truth = numbers.random() < 0.5
     properties[chain[-1]] = (not truth, asked)
-    # Somebody who reads the last word only would be misled.
+    # Misleads a reader who looks only at the last word.
     properties[false_lead] = (truth, asked)
 
     rules = {edge: _is_a(numbers, *edge) for edge in edges}
@@ -144,7 +144,7 @@ def _problem(numbers, num_hops) -> Problem:
         " ".join(question),
         steps,
         str(claimed == truth),
-        {
+        extra={
             "idx_to_symbol": symbols,
             "edges": [[symbols.index(a), symbols.index(b)] for a, b in edges],
             "root": 0,

@@ -1,4 +1,4 @@
-"""ProsQA: which of two concepts does somebody belong to? Made on the spot.
+"""ProsQA, generated: which of two concepts does somebody belong to?
 
 A problem is a directed acyclic graph in words, "Every lorpus is a rorpus. Tom
 is a lorpus." and so on, with a question whose answer takes a search: "Is Tom a
@@ -12,7 +12,7 @@ became parents in the third branch only. The constants below follow the files;
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,10 @@ _MOST_GRAPHS = 10_000
 
 
 def load_prosqa(
+    *,
     train: int = 17_886,
     validation: int = 300,
     test: int = 500,
-    *,
     seed: int = 0,
     num_nodes: int = 28,
     min_steps: int = 3,
@@ -58,25 +58,25 @@ def load_prosqa(
     symbolic: bool = False,
     verbose: int = 0,
 ) -> Splits:
-    """Makes ProsQA problems in three splits.
+    """Generates ProsQA problems in three splits.
 
-    The defaults give the sizes and the statistics of the published dataset. For
-    tests out of its distribution, ask for longer chains, larger graphs or more
+    The defaults give the sizes and the statistics of the published dataset. To
+    test out of distribution, ask for longer chains, larger graphs or more
     branching.
 
     Args:
-        train, validation, test: ints. Problems in each split.
+        train, validation, test: ints. Number of problems in each split.
         seed: int, at least 0. Defaults to `0`.
-        num_nodes: int, at most 10,000. Nodes that are drawn; those that
-            nothing connects are left out, and about 23 of 28 remain. Defaults
-            to `28`.
-        min_steps, max_steps: ints. The shortest path from root to answer has
-            at least and at most so many edges. Default to `3` and `6`.
-        mean_parents: float. Parents of a node, on average, before the limits
-            of Algorithm 1. Defaults to `1.5`.
+        num_nodes: int, at most 10,000. Number of nodes that are drawn.
+            Unconnected nodes are left out; about 23 of 28 remain. Defaults to
+            `28`.
+        min_steps, max_steps: ints. The fewest and the most edges of the
+            shortest path from root to answer. Default to `3` and `6`.
+        mean_parents: float. Average number of parents of a node, before the
+            limits of Algorithm 1. Defaults to `1.5`.
         symbolic: bool. Whether a node is written as a symbol, such as `<7>`,
-            and a step as the node that it leads to, for models from scratch;
-            see `symbolic_words`. Defaults to `False`.
+            and a step as the node that it leads to. Suits models trained from
+            scratch; see `symbolic_words`. Defaults to `False`.
         verbose: `"auto"`, 0, 1 or 2. Whether to show a progress bar. Defaults
             to `0`.
 
@@ -85,13 +85,13 @@ def load_prosqa(
         `root`, `target`, `neg_target` and `idx_to_symbol`.
 
     Raises:
-        ValueError: If an argument is out of range, or if such graphs are not
+        ValueError: If an argument is out of range, or if no such graph is
             found.
 
     Example:
     ```python
-    splits = load_prosqa(train=1_000, validation=100, test=100)
-    far = load_prosqa(
+    splits = keras_coconut.load_prosqa(train=1_000, validation=100, test=100)
+    far = keras_coconut.load_prosqa(
         train=0,
         validation=0,
         test=20,
@@ -129,9 +129,9 @@ def load_prosqa(
 def symbolic_words(num_nodes: int = 40) -> list[str]:
     """Returns the words of symbolic problems, for `make_word_tokenizer`.
 
-    Each node, each mark and the answer's `### ` becomes one token. With
-    `ContinuousThoughtPreprocessor(tokenizer, separator="")` a step is a single
-    token, that of the node it leads to.
+    Each node, each punctuation mark and the answer's `### ` become one token
+    each. With `ContinuousThoughtPreprocessor(tokenizer, separator="")` a step
+    is a single token, that of the node it leads to.
 
     Args:
         num_nodes: int, at most 10,000; see `load_prosqa`. Defaults to `40`.
@@ -141,7 +141,8 @@ def symbolic_words(num_nodes: int = 40) -> list[str]:
 
     Example:
     ```python
-    tokenizer = make_word_tokenizer(symbolic_words())
+    words = keras_coconut.symbolic_words()
+    tokenizer = keras_coconut.make_word_tokenizer(words)
     ```
     """
     num_nodes = check_count("num_nodes", num_nodes, 1, _MOST_NODES)
@@ -184,14 +185,14 @@ def _draw(
 
 
 class _Graph:
-    """A graph as it is drawn.
+    """A graph while it is drawn.
 
     `parents` holds each node's, `labels` whether it descends from node 0 (bit
     1) and node 1 (bit 2), `depths` the longest path that leads to it.
     """
 
     def __init__(self):
-        self.parents = [[], []]
+        self.parents: list[list[int]] = [[], []]
         self.labels = [1, 2]
         self.depths = [0, 0]
 
@@ -207,6 +208,7 @@ def _graph(numbers, counts) -> _Graph:
     """Algorithm 1, with the numbers of parents drawn before."""
     graph = _Graph()
     first, second = [0], [1]
+    candidates: Sequence[int]
     for node in range(2, len(counts)):
         branch = numbers.random()
         if branch <= _DESCENDANTS_OF_FIRST:
@@ -297,7 +299,7 @@ def _question(numbers, graph, min_steps, max_steps):
 
 
 def _connected(graph, root, target, neg_target, path):
-    """Leaves out nodes without edges and counts the others anew."""
+    """Leaves out nodes without edges and renumbers the others."""
     edges = graph.edges()
     used = sorted({node for edge in edges for node in edge})
     number = {node: index for index, node in enumerate(used)}
@@ -336,7 +338,7 @@ def _in_words(numbers, num_nodes, used, path, extra: dict[str, Any]):
         " ".join(statements),
         [sentence(*edge) for edge in itertools.pairwise(path)],
         f"{name} is a {symbols[extra['target']]}.",
-        {
+        extra={
             "idx_to_symbol": [symbols[node] for node in range(used)],
             **extra,
         },
@@ -354,7 +356,7 @@ def _in_symbols(numbers, num_nodes, used, path, extra: dict[str, Any]):
         f"{''.join(statements)}?{choices[0]}{choices[1]}@{root}",
         [symbols[node] for node in path[1:]],
         symbols[extra["target"]],
-        {"idx_to_symbol": symbols, **extra},
+        extra={"idx_to_symbol": symbols, **extra},
     )
 
 

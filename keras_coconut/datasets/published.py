@@ -1,6 +1,6 @@
 """The datasets of the paper as their authors published them.
 
-A file is read from a local folder, or downloaded and held against the checksum
+A file is read from a local folder, or downloaded and compared with the checksum
 below. ProntoQA's files were never published; its generator was.
 """
 
@@ -12,10 +12,11 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
-from keras_coconut.checks import check_choice, check_path, shown
+from keras_coconut.checks import PathLike, check_choice, check_path, shown
 from keras_coconut.datasets.gsm8k_lines import read_gsm8k
 from keras_coconut.datasets.splits import Splits
 from keras_coconut.files import shown_path
@@ -55,7 +56,7 @@ class PublishedFile:
 class Published:
     """A published dataset: its files, and how to read one."""
 
-    read: Callable[[str], list[Problem]]
+    read: Callable[[PathLike], list[Problem]]
     train: PublishedFile
     validation: PublishedFile
     test: PublishedFile
@@ -109,18 +110,19 @@ PUBLISHED = {
 }
 
 
-def load_published(name: str, folder=None) -> Splits:
-    """Reads a dataset of the paper as it was published.
+def load_published(name: str, folder: PathLike | None = None) -> Splits:
+    """Reads a dataset of the paper as published.
 
     Args:
         name: `"prosqa"`, `"prontoqa"` or `"gsm8k_aug"`.
-        folder: string or path-like, which holds the files under their published
-            names. If `None` they are downloaded to Keras' cache, once, and
-            checked. Defaults to `None`.
+        folder: string or path-like. The folder that holds the files under their
+            published names. With `None` they are downloaded once to Keras'
+            cache and checked. Defaults to `None`.
 
     Returns:
-        `Splits`. A question that stands twice stays where it comes first: test
-        before validation before training. The log says how many were left out.
+        `Splits`. A repeated question is kept once: in the test split if it is
+        there, else in the validation split. The log says how many were left
+        out.
 
     Raises:
         ValueError: If the name is unknown, if the dataset has no published
@@ -130,14 +132,16 @@ def load_published(name: str, folder=None) -> Splits:
 
     Example:
     ```python
-    splits = load_published("prosqa", folder="data")
+    splits = keras_coconut.datasets.load_published("prosqa", folder="data")
     ```
     """
     check_choice("name", name, sorted(PUBLISHED))
-    seen, chosen, repeated = set(), {}, 0
+    seen: set[str] = set()
+    chosen: dict[str, Any] = {}
+    repeated = 0
     for split in ("test", "validation", "train"):
         chosen[split] = []
-        for problem in read_split(name, split, folder):
+        for problem in read_split(name, split, folder=folder):
             if problem.question in seen:
                 repeated += 1
             else:
@@ -145,16 +149,17 @@ def load_published(name: str, folder=None) -> Splits:
                 chosen[split].append(problem)
     if repeated:
         _log.warning(
-            "left out %d problems of %s whose question stands in the files "
-            "twice",
+            "left out %d problems of %s whose question is in the files twice",
             repeated,
             name,
         )
     return Splits(**chosen)
 
 
-def read_split(name: str, split: str, folder=None) -> list[Problem]:
-    """Reads one split, every problem of it.
+def read_split(
+    name: str, split: str, *, folder: PathLike | None = None
+) -> list[Problem]:
+    """Reads all problems of one split.
 
     Args:
         name: `"prosqa"`, `"prontoqa"` or `"gsm8k_aug"`.
@@ -168,7 +173,9 @@ def read_split(name: str, split: str, folder=None) -> list[Problem]:
 
     Example:
     ```python
-    problems = read_split("prosqa", "test", folder="data")
+    problems = keras_coconut.datasets.read_split(
+        "prosqa", "test", folder="data"
+    )
     ```
     """
     dataset = PUBLISHED[check_choice("name", name, sorted(PUBLISHED))]
@@ -213,7 +220,7 @@ def _read_download(name, dataset, file) -> list[Problem]:
 def _download(file, path: pathlib.Path) -> None:
     """Downloads a file, which appears once it is whole and its hash is right.
 
-    In a folder of its own, so that two downloads at a time do not mix.
+    Each download has its own folder, so two at the same time do not mix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
-from keras_coconut.checks import check_choice, shown
+from keras_coconut.checks import PathLike, check_choice, shown
 from keras_coconut.datasets import published
 from keras_coconut.datasets.arithmetic import load_arithmetic
 from keras_coconut.datasets.prontoqa import load_prontoqa
@@ -23,29 +24,34 @@ DATASETS: dict[str, Callable[..., Splits]] = {
 }
 
 
-def load_dataset(name: str, folder=None, **kwargs) -> Splits:
-    """Makes a dataset, or reads it as it was published.
+def load_dataset(
+    name: str, folder: PathLike | None = None, **kwargs: Any
+) -> Splits:
+    """Generates a dataset, or reads it as published.
 
     Args:
         name: `"arithmetic"`, `"prosqa"`, `"prosqa_symbolic"` (paths of three
-            and four steps in symbols, for models from scratch), `"prontoqa"` or
-            `"gsm8k_aug"`, which cannot be made and is always read.
-        folder: string or path-like. Where the published files are, to read
-            instead of making problems. Defaults to `None`.
-        **kwargs: What the dataset's own function takes, `load_prosqa` for
-            example; only without a folder.
+            and four steps in symbols, for models trained from scratch),
+            `"prontoqa"` or `"gsm8k_aug"`, which cannot be generated and is
+            always read.
+        folder: string or path-like. The folder of the published files, which
+            are then read instead. Defaults to `None`.
+        **kwargs: The arguments of the dataset's own function, such as
+            `load_prosqa`. Only without a folder.
 
     Returns:
         `Splits`.
 
     Raises:
-        ValueError: If the name or an argument is unknown (lists the known
-            ones), or if an argument is not what it should be.
+        ValueError: If the name or an argument is unknown (the error lists the
+            known ones), or if an argument is invalid.
 
     Example:
     ```python
-    splits = load_dataset("prosqa", train=1_000, validation=100, test=100)
-    splits = load_dataset("gsm8k_aug", folder="data/gsm8k")
+    splits = keras_coconut.load_dataset(
+        "prosqa", train=1_000, validation=100, test=100
+    )
+    splits = keras_coconut.load_dataset("gsm8k_aug", folder="data/gsm8k")
     ```
     """
     known = sorted({*DATASETS, *published.PUBLISHED})

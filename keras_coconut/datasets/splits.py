@@ -1,4 +1,4 @@
-"""Problems for training, validation and test, none of them in two splits."""
+"""Problems for training, validation and test; no problem is in two splits."""
 
 import dataclasses
 import hashlib
@@ -22,12 +22,14 @@ class Splits:
             the keys `question`, `steps` and `answer`. Each may be empty.
 
     Raises:
-        ValueError: If a question stands in two splits or twice in one, or if a
-            split holds something else than problems.
+        ValueError: If a question is in two splits or twice in one, or if a
+            split holds anything but problems.
 
     Example:
     ```python
-    splits = load_dataset("prosqa", train=1_000, validation=100, test=100)
+    splits = keras_coconut.load_dataset(
+        "prosqa", train=1_000, validation=100, test=100
+    )
     splits.train[0].question
     splits.content_hash  # The same for the same problems in the same order.
     ```
@@ -38,7 +40,7 @@ class Splits:
     test: tuple[Problem, ...]
 
     def __post_init__(self):
-        where = {}
+        where: dict[str, str] = {}
         for name, problems in self.items():
             problems = tuple(as_problems(name, problems, empty=True))
             object.__setattr__(self, name, problems)
@@ -47,12 +49,12 @@ class Splits:
                 other = where.setdefault(problem.question, place)
                 if other != place:
                     raise ValueError(
-                        "no question may stand in two splits or twice in one. "
+                        "no question may be in two splits or twice in one. "
                         f"Received one in `{other}` and `{place}`: "
                         f"{shown(problem.question)}"
                     )
 
-    def items(self):
+    def items(self) -> list[tuple[str, tuple[Problem, ...]]]:
         """Returns `(name, problems)` for each split."""
         return [
             (field.name, getattr(self, field.name))
@@ -91,7 +93,8 @@ def draw_splits(
     if not isinstance(draws, Iterator):
         raise refuse("draws", "an iterator of `Problem`s", draws)
     needed = sum(sizes.values())
-    distinct, repeats = {}, 0
+    distinct: dict[str, Problem] = {}
+    repeats = 0
     progress = keras.utils.Progbar(needed, verbose=verbose, unit_name="problem")
     while len(distinct) < needed:
         problem = next(draws, None)

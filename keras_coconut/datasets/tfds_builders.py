@@ -25,7 +25,8 @@ if AVAILABLE:
     import numpy as np
     import tensorflow_datasets as tfds
 
-    class ProblemsBuilder(
+    # TFDS has no types, and its base class takes this argument.
+    class ProblemsBuilder(  # type: ignore[call-arg]
         tfds.core.GeneratorBasedBuilder, skip_registration=True
     ):
         """A published dataset of problems.
@@ -79,7 +80,7 @@ if AVAILABLE:
             }
 
         def _generate_examples(self, split, folder):
-            problems = published.read_split(self.DATASET, split, folder)
+            problems = published.read_split(self.DATASET, split, folder=folder)
             for index, problem in enumerate(problems):
                 entry = problem.to_dict()
                 missing = [

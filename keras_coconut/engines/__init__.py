@@ -1,6 +1,6 @@
-"""Fast paths: which of them serve here. Everything works without them.
+"""Fast paths, and the choice among them. Everything works without them.
 
-Each earns at least a tenth of a training step where it is on; docs/log.md has
+Each saves at least a tenth of a training step where it is used; docs/log.md has
 the figures.
 """
 
@@ -25,10 +25,10 @@ def layout(mask):
 
 @contextlib.contextmanager
 def fast_updates(model):
-    """Lets a training step of a Keras model on PyTorch update its weights fast.
+    """Speeds up the weight update in a training step on PyTorch.
 
-    The model's optimizer stays as it is; a view of it takes its place
-    meanwhile.
+    The model's optimizer stays unchanged; a view of it takes its place during
+    the step.
     """
     optimizer = getattr(model, "optimizer", None)
     if not enabled or keras.config.backend() != "torch":

@@ -1,14 +1,16 @@
 """Adam on PyTorch, some weights at a time.
 
-Keras updates all weights at once there, each arithmetic step over all of them,
-with up to three intermediate results as large as the model. In blocks it is the
-same arithmetic with next to no memory in place of 1.4 GiB for GPT-2 base, in
-less than half the time, since fresh memory costs more than the arithmetic.
+On PyTorch, Keras runs each arithmetic operation of an update over all weights,
+with up to three intermediate results as large as the model. In blocks, the same
+arithmetic needs almost no memory instead of 1.4 GiB for GPT-2 base, and less
+than half the time, since allocating memory costs more than the arithmetic.
 """
 
 import functools
 
 import keras
+
+from keras_coconut.execution.optimizer_views import innermost, view
 
 # Bytes of weights updated together, and the most of one of them: what is
 # computed on the way stays in the cache.
@@ -18,27 +20,17 @@ _BLOCK = 2 * 2**20
 def in_blocks(optimizer):
     """Returns an Adam or AdamW of the same state that updates in blocks.
 
-    The optimizer itself stays as it is. Any other one is returned: what its
-    update does but once, such as the running product of Nadam, may not be done
-    for every block.
+    The optimizer itself stays unchanged. Any other optimizer is returned as it
+    is: what its update does once per step, such as the running product of
+    Nadam, must not run for every block.
     """
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:
-        # What mixed precision with float16 wraps.
-        attributes = {**optimizer.__dict__, "inner_optimizer": in_blocks(inner)}
-        return _view(type(optimizer), attributes)
+    inner = innermost(optimizer)
     # Not a subclass of a user's, which Keras updates weight by weight.
-    if not isinstance(optimizer, keras.optimizers.Adam) or not hasattr(
-        optimizer, "_parallel_update_step"
+    if not isinstance(inner, keras.optimizers.Adam) or not hasattr(
+        inner, "_parallel_update_step"
     ):
         return optimizer
-    return _view(_blockwise(type(optimizer)), optimizer.__dict__)
-
-
-def _view(kind, attributes):
-    view = object.__new__(kind)
-    object.__setattr__(view, "__dict__", attributes)
-    return view
+    return view(optimizer, _blockwise)
 
 
 @functools.cache

@@ -1,9 +1,9 @@
 """Layers on PyTorch without padding.
 
-A layer computes each position by itself, but for its attention. So the real
-positions of all rows can stand behind one another, as one row, and padding
-takes no time. Shapes then follow from the values of the mask: nothing for a
-compiler, and on an accelerator a wait for the device.
+Apart from attention, a layer computes each position separately. So the real
+positions of all rows can be joined into one row, and padding takes no time.
+Shapes then depend on the values of the mask, which rules out a compiler, and on
+an accelerator means a wait for the device.
 """
 
 

@@ -1,15 +1,18 @@
-"""The callback that answers validation problems while training."""
+"""The callback that answers validation problems during training."""
 
 import json
 import logging
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 
 from keras_coconut.checks import (
+    PathLike,
+    Verbose,
     check_count,
     check_path,
     check_verbose,
@@ -21,9 +24,9 @@ from keras_coconut.evaluation.figures import Evaluation
 from keras_coconut.evaluation.problems import evaluate_problems
 from keras_coconut.evaluation.request import check_model, check_request
 from keras_coconut.evaluation.results_file import damaged, read_object
+from keras_coconut.execution import replicas
+from keras_coconut.execution.finite import first_not_finite
 from keras_coconut.files import check_writable, make_folder, write_whole
-from keras_coconut.models import replicas
-from keras_coconut.models.finite import first_not_finite
 from keras_coconut.problems import Problem, as_problems
 
 _log = logging.getLogger("keras_coconut")
@@ -32,33 +35,32 @@ _log = logging.getLogger("keras_coconut")
 class AnswerAccuracy(keras.callbacks.Callback):
     """Generates answers to validation problems at the end of epochs.
 
-    The model thinks as often as the training data did in the epoch, so the log
-    `val_answer_accuracy` is the accuracy of the stage itself. The callback may
-    stand before or after the `CurriculumScheduler`. Put it before callbacks
-    that read the log, such as `keras.callbacks.EarlyStopping`,
-    `ModelCheckpoint` and `TensorBoard`.
+    The model uses the number of thoughts of the epoch's stage, so the log
+    `val_answer_accuracy` is the accuracy of that stage. The callback may come
+    before or after the `CurriculumScheduler`. Put it before callbacks that read
+    the log, such as `keras.callbacks.EarlyStopping`, `ModelCheckpoint` and
+    `TensorBoard`.
 
-    These epochs are evaluated: the first of the `fit`, every `every`th, the
-    last of the `fit`, and with `best_preset` the first of the last stage. In
-    the other epochs the log repeats the last figure, so that every epoch has
-    one.
+    It evaluates the first epoch of the `fit`, every `every`th epoch, the last
+    epoch and, with `best_preset`, the first epoch of the last stage. In the
+    other epochs the log repeats the last figure, so that every epoch has one.
 
-    Whatever may fail is checked when the `fit` begins: whether every problem
-    fits with the thoughts of every stage that the `fit` reaches, and whether
+    When the `fit` begins, the callback checks whether every problem fits with
+    the thoughts of every stage that the `fit` reaches, and whether
     `best_preset` can be written.
 
     Args:
         problems: iterable of `Problem`s, at least one.
-        every: int. Epochs from one evaluation to the next. Defaults to `1`.
-        max_length: int. The most tokens of a response; see `generate`.
+        every: int. Number of epochs from one evaluation to the next. Defaults
+            to `1`.
+        max_length: int. Maximum number of tokens of a response; see `generate`.
         batch_size: int. Defaults to `32`.
-        best_preset: string or path-like. A folder, made if it is missing. The
-            model is saved there as a preset when it is at its best so far *in
-            the last stage*, as the paper chooses its checkpoints. Its
-            `Evaluation` stands beside it in `validation.json`. A `fit` that
-            resumes in that stage goes on from the best that is there. A
-            warning says so if the `fit` is too short to reach the last stage.
-            Optional.
+        best_preset: string or path-like. A folder, created if it is missing.
+            The model with the best accuracy *in the last stage* is saved there
+            as a preset, as the paper chooses its checkpoints, with its
+            `Evaluation` in `validation.json`. A `fit` that resumes in that
+            stage continues from the best one there. A warning is given if the
+            `fit` is too short to reach the last stage. Optional.
         curriculum: the `Curriculum` that is trained. Needed with
             `best_preset`. Defaults to that of the `CurriculumDataset` that
             `fit` trains on.
@@ -67,7 +69,7 @@ class AnswerAccuracy(keras.callbacks.Callback):
             Defaults to `0`.
 
     Raises:
-        ValueError: If an argument is not one of these, or if `best_preset` is
+        ValueError: If an argument is invalid, or if `best_preset` is
             given without a curriculum. When the `fit` begins: if a problem
             does not fit, or if the dataset has another curriculum. When a
             `fit` resumes in the last stage: if `validation.json` is damaged.
@@ -79,7 +81,7 @@ class AnswerAccuracy(keras.callbacks.Callback):
         dataset,
         callbacks=[
             keras_coconut.CurriculumScheduler(dataset),
-            AnswerAccuracy(
+            keras_coconut.AnswerAccuracy(
                 validation_problems,
                 best_preset="runs/best",
                 curriculum=dataset.curriculum,
@@ -91,14 +93,15 @@ class AnswerAccuracy(keras.callbacks.Callback):
 
     def __init__(
         self,
-        problems: Iterable[Problem],
+        problems: Iterable[Problem | Mapping],
         every: int = 1,
+        *,
         max_length: int | None = None,
         batch_size: int = 32,
-        best_preset=None,
+        best_preset: PathLike | None = None,
         curriculum: Curriculum | None = None,
-        verbose=0,
-    ):
+        verbose: Verbose = 0,
+    ) -> None:
         super().__init__()
         self.problems = as_problems("problems", problems)
         self.every = check_count("every", every, least=1)
@@ -127,10 +130,18 @@ class AnswerAccuracy(keras.callbacks.Callback):
         # The best accuracy of the last stage, once there is one.
         self._best = None
         self._first_epoch = True
+        # Whether the epoch before was one of the last stage.
+        self._was_last = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._begin()
         check_model(self.model)
+        if self.every > 1 and self._is_promoted == "val_answer_accuracy":
+            raise ValueError(
+                "`every` must be 1 where a `CurriculumScheduler` promotes by "
+                "`val_answer_accuracy`: a repeated figure says nothing of its "
+                f"epoch. Received: every={self.every}"
+            )
         curriculum = self._trained_curriculum()
         if curriculum is not None:
             self._check_stages(curriculum)
@@ -138,7 +149,8 @@ class AnswerAccuracy(keras.callbacks.Callback):
             make_folder(self.best_preset)
             check_writable("best_preset", self._figures_path)
             needed = curriculum.first_epoch(curriculum.last_stage) + 1
-            if self._num_epochs is not None and self._num_epochs < needed:
+            too_few = (self._num_epochs or needed) < needed
+            if too_few and not self._is_promoted:
                 warnings.warn(
                     f"`epochs` must be at least {needed} for `best_preset` to "
                     "be written, which holds the best model of the last "
@@ -146,30 +158,43 @@ class AnswerAccuracy(keras.callbacks.Callback):
                     stacklevel=2,
                 )
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.best_preset is not None:
-            if self._begins_last_stage(epoch):
-                # What an earlier run left does not count.
-                if not replicas.process_index():
-                    pathlib.Path(self._figures_path).unlink(missing_ok=True)
-                self._best = None
-            elif self._first_epoch and self._schedule.stage(epoch) == (
-                self._schedule.last_stage
-            ):
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self.best_preset is not None and self._first_epoch:
+            last = self._schedule.last_stage
+            self._was_last = epoch > 0 and (
+                self._schedule.stage(epoch - 1) == last
+            )
+            if self._was_last:
                 self._best = self._read_best()
         self._first_epoch = False
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         if batch == 0 and self._schedule is None:
-            # Whoever sets how often the model thinks has done so by now.
+            # By now, `num_thoughts` is set by whatever callback sets it.
             self._check_problems(self.model.num_thoughts)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        begins_last_stage = False
+        if self.best_preset is not None:
+            is_last = self._in_last_stage(epoch)
+            begins_last_stage = is_last and not self._was_last
+            self._was_last = is_last
+        if begins_last_stage:
+            # What an earlier run left does not count.
+            if not replicas.process_index():
+                pathlib.Path(self._figures_path).unlink(missing_ok=True)
+            self._best = None
         if (
             self._accuracy is None
             or (epoch + 1) % self.every == 0
             or epoch + 1 == self._num_epochs
-            or (self.best_preset is not None and self._begins_last_stage(epoch))
+            or begins_last_stage
         ):
             found = evaluate_problems(
                 self.model,
@@ -180,14 +205,14 @@ class AnswerAccuracy(keras.callbacks.Callback):
                 verbose=self.verbose,
             )
             self._accuracy = found.accuracy
-            if self.best_preset is not None and self._in_last_stage(epoch):
+            if self.best_preset is not None and is_last:
                 self._keep_best(found)
         if logs is not None:
             logs["val_answer_accuracy"] = self._accuracy
 
     @property
     def _figures_path(self):
-        return os.path.join(self.best_preset, "validation.json")
+        return os.path.join(self.best_preset or "", "validation.json")
 
     @property
     def _num_epochs(self):
@@ -202,10 +227,15 @@ class AnswerAccuracy(keras.callbacks.Callback):
 
     @property
     def _schedule(self):
-        """The curriculum that is trained, or `None` if nobody says so."""
+        """The curriculum that is trained, or `None` if it is unknown."""
         if self._dataset is not None:
             return self._dataset.curriculum
         return self.curriculum
+
+    @property
+    def _is_promoted(self):
+        """The figure by which a stage may begin early, or `None`."""
+        return self._dataset and self._dataset.promotes
 
     def _trained_curriculum(self):
         if self.curriculum not in (None, self._schedule):
@@ -218,10 +248,9 @@ class AnswerAccuracy(keras.callbacks.Callback):
 
     def _check_stages(self, curriculum):
         """Raises a `ValueError` for a problem too long for some stage."""
-        stage = curriculum.last_stage
-        if self._num_epochs is not None:
-            stage = curriculum.stage(max(self._num_epochs - 1, 0))
-        most = max(map(curriculum.num_thoughts, range(stage + 1)))
+        most, stage = most_thoughts(
+            curriculum, None if self._is_promoted else self._num_epochs
+        )
         self._check_problems(most, f" up to stage {stage}")
 
     def _check_problems(self, num_thoughts, when=""):
@@ -240,7 +269,7 @@ class AnswerAccuracy(keras.callbacks.Callback):
             ) from error
 
     def _num_thoughts(self, epoch):
-        """Returns how often the model thinks in an epoch's stage."""
+        """Returns the number of thoughts of an epoch's stage."""
         if self._dataset is not None:
             return self._dataset.num_thoughts
         if self.model.num_thoughts is None and self.curriculum is not None:
@@ -249,13 +278,15 @@ class AnswerAccuracy(keras.callbacks.Callback):
 
     def _in_last_stage(self, epoch):
         if self._dataset is not None:
-            # It stays in stage 0 without a `CurriculumScheduler`.
-            return self._dataset.stage == self._schedule.last_stage
+            # It stays in stage 0 without a `CurriculumScheduler`. The stage may
+            # begin with fewer thoughts.
+            last = self._schedule.last_stage
+            return (
+                self._dataset.stage == last
+                and self._dataset.num_thoughts
+                == self._schedule.num_thoughts(last)
+            )
         return self._schedule.stage(epoch) == self._schedule.last_stage
-
-    def _begins_last_stage(self, epoch):
-        last = self._schedule.last_stage
-        return epoch == self._schedule.first_epoch(last)
 
     def _read_best(self):
         if not os.path.exists(self._figures_path):
@@ -284,3 +315,19 @@ class AnswerAccuracy(keras.callbacks.Callback):
         self.model.save_to_preset(self.best_preset)
         text = json.dumps(found.to_dict(), indent=1, allow_nan=False)
         write_whole(self._figures_path, text)
+
+
+def most_thoughts(
+    curriculum: Curriculum, num_epochs: int | None
+) -> tuple[int, int]:
+    """Returns the most thoughts of a `fit`, and the last stage that it reaches.
+
+    Args:
+        curriculum: the `Curriculum` that is trained.
+        num_epochs: int. The number of epochs; `None` if they do not say which
+            stage is reached.
+    """
+    stage = curriculum.last_stage
+    if num_epochs is not None:
+        stage = curriculum.stage(max(num_epochs - 1, 0))
+    return max(map(curriculum.num_thoughts, range(stage + 1))), stage

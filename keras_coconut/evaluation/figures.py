@@ -4,7 +4,19 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from keras_coconut.checks import check_number, check_string, refuse, shown
+from keras_coconut.checks import (
+    check_instance,
+    check_number,
+    check_string,
+    refuse,
+    shown,
+)
+from keras_coconut.evaluation.statistics import (
+    McNemar,
+    Share,
+    mcnemar,
+    share_interval,
+)
 from keras_coconut.problems import Problem
 
 
@@ -13,14 +25,25 @@ class Evaluation:
     """The result of `evaluate_problems`.
 
     Attributes:
-        accuracy: float. Share of problems whose answer is right.
-        chain_match: float. Share of problems whose generated steps are the
+        accuracy: float. Fraction of problems whose answer is correct.
+        chain_match: float. Fraction of problems whose generated steps equal the
             reference steps.
-        tokens_generated: float. Tokens for each problem. A continuous thought
-            counts as one; pauses and the end of text do not count.
-        seconds: float. For each problem.
-        predictions: tuple of strings. The responses, in the problems' order.
-        correct: tuple of bools. For each problem, whether its answer is right.
+        tokens_generated: float. Mean number of tokens per problem. A continuous
+            thought counts as one; pauses and the end of text do not count.
+        seconds: float. Mean time per problem.
+        predictions: tuple of strings. The responses, in the order of the
+            problems.
+        correct: tuple of bools. Whether the answer to each problem is correct.
+
+    Example:
+    ```python
+    found = keras_coconut.evaluate_problems(model, problems)
+    wrong = [
+        problem.question
+        for problem, right in zip(problems, found.correct)
+        if not right
+    ]
+    ```
     """
 
     accuracy: float
@@ -30,8 +53,43 @@ class Evaluation:
     predictions: tuple[str, ...]
     correct: tuple[bool, ...]
 
+    @property
+    def interval(self) -> Share:
+        """The accuracy with its 95% interval (Wilson). Needs SciPy."""
+        return share_interval(self.correct)
+
+    def compare(self, other: "Evaluation") -> McNemar:
+        """Tests two evaluations of the same problems, paired. Needs SciPy.
+
+        Args:
+            other: an `Evaluation`, such as that of the model's own thoughts.
+
+        Returns:
+            A `McNemar`. Its `only_first` counts the problems that only this
+            evaluation answers, `only_second` those that only `other` does.
+
+        Raises:
+            ValueError: If `other` is no evaluation of as many problems.
+
+        Example:
+        ```python
+        own = keras_coconut.evaluate_problems(model, problems)
+        none = keras_coconut.evaluate_problems(model, problems, num_thoughts=0)
+        none.compare(own).p_value
+        ```
+        """
+        check_instance(
+            "other", other, Evaluation, "a `keras_coconut.Evaluation`"
+        )
+        if len(other.correct) != len(self.correct):
+            raise ValueError(
+                f"`other` must be of the same {len(self.correct)} problems. "
+                f"Received: one of {len(other.correct)}"
+            )
+        return mcnemar(self.correct, other.correct)
+
     def to_dict(self) -> dict:
-        """Returns a dictionary for `from_dict` that JSON can hold."""
+        """Returns a dictionary for JSON, which `from_dict` reads."""
         return {
             **dataclasses.asdict(self),
             "predictions": list(self.predictions),
@@ -50,12 +108,13 @@ class Evaluation:
 
         Raises:
             ValueError: If a key is missing or unknown, if a value has a wrong
-                type or lies out of range, or if the accuracy is not the share
-                of `correct`.
+                type or is out of range, or if `accuracy` does not match
+                `correct`.
 
         Example:
         ```python
-        Evaluation.from_dict(evaluate_problems(model, problems).to_dict())
+        found = keras_coconut.evaluate_problems(model, problems)
+        keras_coconut.Evaluation.from_dict(found.to_dict())
         ```
         """
         names = [field.name for field in dataclasses.fields(cls)]
@@ -122,13 +181,45 @@ def judge(
 
 
 def extract_answer(response: str) -> str:
-    """Returns what follows the last `#`, without commas and outer spaces."""
+    """Returns the answer in a response.
+
+    It is the text after the last `#`, without commas and outer spaces.
+
+    Args:
+        response: string, as `generate` returns it.
+
+    Returns:
+        A string, normalized for comparison with `Problem.answer`.
+
+    Raises:
+        ValueError: If `response` is not a string.
+
+    Example:
+    ```python
+    keras_coconut.extract_answer("7 4 ### 1,009")  # "1009"
+    ```
+    """
     response = check_string("response", response)
     return normalize_answer(response.rsplit("#", 1)[-1])
 
 
 def normalize_answer(answer: str) -> str:
-    """Returns an answer in the form in which answers are compared."""
+    """Returns an answer as evaluation compares it.
+
+    Args:
+        answer: string, such as `Problem.answer`.
+
+    Returns:
+        A string, without commas and outer spaces.
+
+    Raises:
+        ValueError: If `answer` is not a string.
+
+    Example:
+    ```python
+    keras_coconut.evaluation.normalize_answer(" 1,009")  # "1009"
+    ```
+    """
     return check_string("answer", answer).replace(",", "").strip()
 
 

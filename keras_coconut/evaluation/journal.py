@@ -1,4 +1,4 @@
-"""Responses written down as they are finished, so that a stop loses none."""
+"""Responses written to a file as they finish: an interruption loses none."""
 
 import contextlib
 import json
@@ -12,7 +12,8 @@ from keras_coconut.evaluation.results_file import (
     check_made_by,
     damaged,
 )
-from keras_coconut.files import read_text, try_lock
+from keras_coconut.files import read_text, shown_path, try_lock
+from keras_coconut.progress import Progress
 from keras_coconut.strict_json import read_entries
 
 
@@ -21,16 +22,16 @@ class InUse(Exception):
 
 
 class Journal:
-    """The finished responses of an evaluation that is not finished itself.
+    """The finished responses of an unfinished evaluation.
 
-    JSON lines: the first says what the responses are made by; each other one
-    holds a response and the seconds since the line before. One `Journal` at a
-    time has the file, until `close`.
+    The file is JSON Lines. The first line describes what the responses depend
+    on; each other line holds a response and the seconds since the line before.
+    Only one `Journal` at a time can have the file open, until `close`.
 
     Args:
         path: string. The file, which may exist.
         made_by: dictionary. What the responses depend on; see `describe`.
-        num_problems: int. The number of problems.
+        num_responses: int. The number of responses to come.
         vocabulary_size: int. Token ids lie below it.
 
     Attributes:
@@ -44,17 +45,21 @@ class Journal:
         InUse: If another `Journal` has the file.
     """
 
+    # An equal call goes on with its responses.
+    continues = True
+
     def __init__(
         self,
         path: str,
         made_by: Mapping,
-        num_problems: int,
+        num_responses: int,
         vocabulary_size: int,
     ):
         self.path = path
+        self.place = f"`{shown_path(path)}` keeps what is done"
         self.responses: dict[int, list[int]] = {}
         self.seconds = 0.0
-        self._num_problems = num_problems
+        self._num_responses = num_responses
         self._vocabulary_size = vocabulary_size
         self._file = open(path, "a", encoding="utf-8")
         try:
@@ -87,6 +92,9 @@ class Journal:
     def __exit__(self, kind, error, trace):
         # The time that a batch took which was not finished.
         self._write({"seconds": self._since_last()})
+
+    def belongs_to(self, progress: Progress) -> None:
+        """Does what a `Memory` does: the file needs nothing."""
 
     def close(self) -> None:
         """Leaves the file to others."""
@@ -134,7 +142,7 @@ class Journal:
         self.seconds += check_number("seconds", entry["seconds"], least=0)
         if "row" not in entry:
             return
-        row = check_count("row", entry["row"], most=self._num_problems - 1)
+        row = check_count("row", entry["row"], most=self._num_responses - 1)
         tokens = entry["tokens"]
         if not isinstance(tokens, list) or not tokens:
             raise ValueError("`tokens` is not a list of token ids")

@@ -9,35 +9,41 @@ from keras import ops
 
 from keras_coconut.checks import shown
 from keras_coconut.evaluation.request import Request
+from keras_coconut.models.sampling import Draws, seed_generators
 from keras_coconut.problems import content_hash
 
 # Parts of a config that do not change what is generated.
 _WITHOUT_EFFECT = ("name", "trainable", "dtype", "dropout", "config_file")
 
 
-def describe(request: Request) -> dict:
+def describe(
+    request: Request, weights: str | None = None, draws: Draws | None = None
+) -> dict:
     """Returns what the figures of a request depend on, ready for JSON.
 
     Two requests with equal descriptions get the same responses, up to the
     rounding of the backend and the machine. The batch size and the backend are
-    part of it only where the sampler draws: they decide which random numbers a
+    part of it only for a random sampler: they decide which random numbers a
     question gets.
 
     Args:
         request: a `Request`.
+        weights: string. The hash of the model's weights, if it is known.
+        draws: the `Draws` of several responses to each problem. Their seed is
+            that of the sampler too. Optional.
 
     Raises:
         ValueError: If the sampler draws and has no seed, or has settings that
             JSON cannot hold.
     """
     model = request.model
-    return {
+    about = {
         "problems": content_hash(request.problems),
-        "weights": weights_hash(model),
+        "weights": weights_hash(model) if weights is None else weights,
         "dtype": model.backbone.compute_dtype,
         "backbone": _backbone(model.backbone),
         "text": _text(model.preprocessor),
-        "sampler": _sampler(model.sampler, request.batch_size),
+        "sampler": _sampler(model.sampler, request.batch_size, draws),
         "stop_tokens": [model.preprocessor.tokenizer.end_token_id],
         "thought_kind": model.thought_kind,
         "num_iterations": model.num_iterations,
@@ -45,11 +51,9 @@ def describe(request: Request) -> dict:
         "num_thoughts": request.num_thoughts,
         "max_length": request.max_length,
     }
-
-
-def is_random(sampler) -> bool:
-    """Whether a sampler draws random numbers."""
-    return bool(_seed_generators(sampler))
+    if draws is not None:
+        about["draws"] = draws._asdict()
+    return about
 
 
 def weights_hash(model) -> str:
@@ -119,8 +123,8 @@ def _text(preprocessor) -> dict:
     }
 
 
-def _sampler(sampler, batch_size: int) -> dict:
-    """Returns a sampler's class, settings and state."""
+def _sampler(sampler, batch_size: int, draws: Draws | None) -> dict:
+    """Returns a sampler's class, settings and state, and who draws how."""
     settings = {
         name: value
         for name, value in vars(sampler).items()
@@ -132,8 +136,9 @@ def _sampler(sampler, batch_size: int) -> dict:
         **settings,
         **sampler.get_config(),
     }
-    generators = _seed_generators(sampler)
-    for generator in generators:
+    generators = seed_generators(sampler)
+    # Each batch of `draws` begins with a state of its own.
+    for generator in generators if draws is None else ():
         if generator.get_config()["seed"] is None:
             raise ValueError(
                 "`results_path` must be left out while the sampler draws "
@@ -142,9 +147,10 @@ def _sampler(sampler, batch_size: int) -> dict:
                 "RandomSampler(seed=0))`. Received: the sampler "
                 f"{type(sampler).__name__} with seed=None"
             )
-    if generators:
+    if generators or (draws is not None and draws.thought_dropout):
         entry["backend"] = keras.config.backend()
         entry["batch_size"] = batch_size
+    if generators and draws is None:
         entry["state"] = [
             ops.convert_to_numpy(generator.state).tolist()
             for generator in generators
@@ -156,14 +162,6 @@ def _sampler(sampler, batch_size: int) -> dict:
             "`results_path` must be left out for a sampler whose settings JSON "
             f"cannot hold. Received: {shown(entry)}"
         ) from None
-
-
-def _seed_generators(sampler) -> list:
-    return [
-        value
-        for value in vars(sampler).values()
-        if isinstance(value, keras.random.SeedGenerator)
-    ]
 
 
 def _plain(value):

@@ -1,22 +1,21 @@
-"""What kind of path a response to a ProsQA problem takes through the graph.
+"""The kind of path that a response to a ProsQA problem takes through the graph.
 
 The six classes of the paper's section 5.1. Every response is in exactly one.
 """
 
 import collections
 import dataclasses
+import functools
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from keras_coconut.checks import (
+    PathLike,
+    Verbose,
     check_count,
     check_instance,
     check_string,
     check_verbose,
-    refuse,
-    shown,
 )
 from keras_coconut.evaluation.figures import (
     Evaluation,
@@ -24,10 +23,19 @@ from keras_coconut.evaluation.figures import (
     normalize_answer,
 )
 from keras_coconut.evaluation.problems import answer
-from keras_coconut.evaluation.request import check_request
+from keras_coconut.evaluation.request import check_forced, check_request
 from keras_coconut.evaluation.results_file import check_results_folder
-from keras_coconut.graphs import distances_from
+from keras_coconut.evaluation.unfinished import part_of
+from keras_coconut.graphs import (
+    SENTENCE,
+    SYMBOL,
+    ProblemGraph,
+    distances_from,
+    read_graph,
+)
+from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
 from keras_coconut.problems import Problem, as_problems
+from keras_coconut.progress import Progress
 
 CLASSES = {
     "correct_path": "one of the shortest paths to the answer",
@@ -37,13 +45,10 @@ CLASSES = {
     "correct_label": "only an answer, the right one",
     "incorrect_label": "only an answer, a wrong one",
 }
-_SENTENCE = re.compile(r"(?:Every )?(\w+) is an? (\w+)\.")
-_SYMBOL = re.compile(r"<\d+>")
-_GRAPH_KEYS = ("idx_to_symbol", "edges", "root", "target")
 
 
 def classify_response(
-    problem: Problem, response: str, num_thoughts: int = 0
+    problem: Problem, response: str, *, num_thoughts: int = 0
 ) -> str:
     r"""Returns the class of a response to a ProsQA problem.
 
@@ -51,20 +56,21 @@ def classify_response(
         problem: a `Problem` with the published graph keys in its `extra`, in
             words or in symbols.
         response: string, as `generate` returns it.
-        num_thoughts: int. How often the model thought before. After thoughts
-            the path may begin in its middle; it is judged by whether the rest
-            of it exists. Defaults to `0`.
+        num_thoughts: int. Number of thoughts before the response. After
+            thoughts the path may begin in the middle; then only the rest of it
+            is checked. Defaults to `0`.
 
     Returns:
-        A key of `CLASSES`.
+        A string, the class of the response: one of
+        `keras_coconut.evaluation.CLASSES`.
 
     Raises:
-        ValueError: If the problem holds no graph or one that is damaged, or if
-            an argument has a wrong type.
+        ValueError: If the problem holds no graph or a damaged one, or if an
+            argument has a wrong type.
 
     Example:
     ```python
-    classify_response(
+    keras_coconut.classify_response(
         problem, "Tom is a terpus.\nEvery terpus is a lempus.\n### ..."
     )  # "correct_path"
     ```
@@ -74,7 +80,7 @@ def classify_response(
     )
     response = check_string("response", response)
     num_thoughts = check_count("num_thoughts", num_thoughts)
-    graph = _read_graph("problem", problem)
+    graph = read_graph("problem", problem)
     chain, marked, _ = response.rpartition("###")
     if not marked:  # It never came to an answer.
         chain = response
@@ -100,161 +106,108 @@ def classify_response(
 
 
 def evaluate_reasoning(
-    model,
-    problems: Iterable[Problem],
+    model: ContinuousThoughtLM,
+    problems: Iterable[Problem | Mapping],
+    *,
     num_thoughts: Sequence[int] = tuple(range(7)),
     max_length: int | None = None,
     batch_size: int = 32,
-    verbose="auto",
-    results_folder=None,
+    verbose: Verbose = "auto",
+    results_folder: PathLike | None = None,
 ) -> dict[int, tuple[Evaluation, dict[str, float]]]:
-    """Forces each number of thoughts and classifies what follows.
+    """Answers with each number of thoughts, and classifies the responses.
 
-    The model is told to end its thoughts after k of them and to finish in
-    language (arXiv 2412.06769, section 5.1). Every argument is checked before
-    anything is generated.
+    The model stops thinking after k thoughts and finishes in language (arXiv
+    2412.06769, section 5.1). Every argument is checked before anything is
+    generated.
 
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor.
         problems: iterable of ProsQA `Problem`s, at least one.
-        num_thoughts: sequence of different ints. The numbers of thoughts to
+        num_thoughts: sequence of distinct ints. The numbers of thoughts to
             force. Defaults to 0 to 6.
-        max_length, batch_size, verbose: see `evaluate_problems`. The progress
-            line says which number of thoughts is being evaluated.
-        results_folder: string or path-like. A folder, made if it is missing,
+        max_length, batch_size, verbose: see `evaluate_problems`. One progress
+            line counts all answers, and says with how many thoughts they are
+            made.
+        results_folder: string or path-like. A folder, created if it is missing,
             with a results file for each number of thoughts, such as
-            `thoughts_3.json`. It serves like `results_path` of
-            `evaluate_problems`: what is finished is not generated again.
-            Optional.
+            `thoughts_3.json`. It works like `results_path` of
+            `evaluate_problems`: finished responses are not generated again.
+            After an interruption they are not in any case, and `partial` of
+            the `KeyboardInterrupt` holds the results so far. Optional.
 
     Returns:
-        A dictionary: for each number of thoughts, its `Evaluation` and the
-        share of responses in each class.
+        A dictionary that maps each number of thoughts to a pair: its
+        `Evaluation`, and the fraction of responses in each class.
 
     Raises:
         ValueError: If a problem holds no graph or does not fit the model with
-            the most thoughts, or if an argument is not one of these.
+            the most thoughts, or if an argument is invalid.
         OSError: If `results_folder` cannot be written.
 
     Example:
     ```python
-    for forced, (found, shares) in evaluate_reasoning(model, problems).items():
+    results = keras_coconut.evaluate_reasoning(model, problems)
+    for forced, (found, shares) in results.items():
         print(forced, found.accuracy, shares["correct_path"])
     ```
     """
     verbose = check_verbose(verbose)
-    counts = _check_forced(num_thoughts)
+    counts = check_forced(num_thoughts)
     problems = as_problems("problems", problems)
     for index, problem in enumerate(problems):
-        _read_graph(f"problems[{index}]", problem)
+        read_graph(f"problems[{index}]", problem)
     # What fits with the most thoughts fits with fewer.
     longest = check_request(
         model, problems, max(counts), max_length, batch_size
     )
     files = [f"thoughts_{count}" for count in counts]
     paths = check_results_folder(results_folder, files)
-    results = {}
-    for number, (count, file) in enumerate(zip(counts, files), start=1):
-        found = answer(
-            dataclasses.replace(longest, counts=[count] * len(problems)),
-            f"thoughts forced: {count} ({number} of {len(counts)})",
-            verbose,
-            paths[file],
-        )
-        classes = collections.Counter(
-            classify_response(problem, response, count)
-            for problem, response in zip(problems, found.predictions)
-        )
-        shares = {name: classes[name] / len(problems) for name in CLASSES}
-        results[count] = (found, shares)
+    results: dict[int, tuple[Evaluation, dict[str, float]]] = {}
+    total = len(counts) * len(problems)
+    with Progress("reasoning", total, verbose, "answers"):
+        for count, file in zip(counts, files):
+            request = dataclasses.replace(
+                longest, counts=[count] * len(problems)
+            )
+            classify = functools.partial(_classified, problems, count)
+            with part_of(results, count, classify):
+                found = answer(
+                    request, f"{count} thoughts", verbose, paths[file]
+                )
+            results[count] = classify(found, range(len(problems)))
     return results
 
 
-def _check_forced(num_thoughts) -> list[int]:
-    """Returns the numbers of thoughts to force."""
-    expected = "a sequence of different whole numbers, such as `range(7)`"
-    if isinstance(num_thoughts, str | bytes | dict | set):
-        raise refuse("num_thoughts", expected, num_thoughts)
-    try:
-        counts = list(num_thoughts)
-    except TypeError:
-        raise refuse("num_thoughts", expected, num_thoughts) from None
-    counts = [
-        check_count(f"num_thoughts[{index}]", count)
-        for index, count in enumerate(counts)
-    ]
-    if not counts or len(set(counts)) < len(counts):
-        raise refuse("num_thoughts", expected, num_thoughts)
-    return counts
-
-
-class _Graph(NamedTuple):
-    """A problem's graph, its nodes by name."""
-
-    nodes: dict[str, int]
-    edges: set[tuple[int, int]]
-    root: int
-    target: int
-
-
-def _read_graph(name: str, problem: Problem) -> _Graph:
-    """Returns a problem's graph; raises a `ValueError` if it has none."""
-    extra: Mapping = problem.extra
-    missing = [key for key in _GRAPH_KEYS if key not in extra]
-    if missing:
-        raise ValueError(
-            f"`{name}.extra` must hold the graph's keys {list(_GRAPH_KEYS)}, "
-            f"as ProsQA's do. Received: {shown(sorted(extra))}, without "
-            f"{missing}"
-        )
-    symbols, edges = extra["idx_to_symbol"], extra["edges"]
-    for key, values in (("idx_to_symbol", symbols), ("edges", edges)):
-        if not isinstance(values, list | tuple):
-            raise refuse(f"{name}.extra[{key!r}]", "a list", values)
-    if not symbols:
-        raise refuse(f"{name}.extra['idx_to_symbol']", "not empty", symbols)
-    for symbol in symbols:
-        check_string(f"{name}.extra['idx_to_symbol']", symbol)
-    last = len(symbols) - 1
-    for edge in edges:
-        if not isinstance(edge, list | tuple) or len(edge) != 2:
-            raise refuse(
-                f"{name}.extra['edges']", "a list of pairs of nodes", edge
-            )
-    return _Graph(
-        {symbol: node for node, symbol in enumerate(symbols)},
-        {
-            tuple(
-                check_count(f"{name}.extra['edges']", node, most=last)
-                for node in edge
-            )
-            for edge in edges
-        },
-        *(
-            check_count(f"{name}.extra[{key!r}]", extra[key], most=last)
-            for key in ("root", "target")
-        ),
+def _classified(problems, count, found, answered):
+    """Returns an evaluation, and the fraction of responses in each class."""
+    classes = collections.Counter(
+        classify_response(problems[row], response, num_thoughts=count)
+        for row, response in zip(answered, found.predictions)
     )
+    return found, {name: classes[name] / len(answered) for name in CLASSES}
 
 
-def _read_nodes(chain, graph: _Graph, num_thoughts) -> list[int] | None:
+def _read_nodes(chain, graph: ProblemGraph, num_thoughts) -> list[int] | None:
     """Returns the nodes along a chain; `None` if it cannot be followed."""
-    if all(map(_SYMBOL.fullmatch, graph.nodes)):
+    if graph.in_symbols:
         # A step is the node it leads to.
-        names = _SYMBOL.findall(chain)
+        names = SYMBOL.findall(chain)
         if "".join(names) != "".join(chain.split()):
             return None
-        nodes = [graph.nodes.get(name) for name in names]
-        if not num_thoughts:
-            nodes.insert(0, graph.root)
-        return None if None in nodes else nodes
+        if not graph.nodes.keys() >= {*names}:
+            return None
+        nodes = [graph.nodes[name] for name in names]
+        return nodes if num_thoughts else [graph.root, *nodes]
     nodes = []
     for line in filter(None, chain.split("\n")):
-        match = _SENTENCE.fullmatch(line.strip())
+        match = SENTENCE.fullmatch(line.strip())
         if match is None:
             return None
-        start, end = (graph.nodes.get(name) for name in match.groups())
-        if None in (start, end) or (nodes and nodes[-1] != start):
+        if not graph.nodes.keys() >= {*match.groups()}:
+            return None
+        start, end = (graph.nodes[name] for name in match.groups())
+        if nodes and nodes[-1] != start:
             return None
         nodes += [end] if nodes else [start, end]
     return nodes

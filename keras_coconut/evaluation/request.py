@@ -1,11 +1,11 @@
-"""What is asked of a model: every argument checked before any work."""
+"""The arguments of an evaluation, checked before any work."""
 
 import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
-from keras_coconut.checks import check_count, check_instance
+from keras_coconut.checks import check_count, check_instance, refuse
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
 from keras_coconut.models.generation import check_fits
 from keras_coconut.problems import Problem, as_problems
@@ -18,6 +18,8 @@ class Request:
 
     `make_thoughts` returns the given thoughts (problems, K, D) when they are
     needed; `thoughts` says what they are, in a form that JSON can hold.
+    `skipped` holds the positions that stay empty after each question, and
+    `response_start` is how every response begins; `thoughts` names both.
     """
 
     model: ContinuousThoughtLM
@@ -27,6 +29,8 @@ class Request:
     batch_size: int
     make_thoughts: Callable[[], np.ndarray] | None = None
     thoughts: str | dict | None = None
+    skipped: list[int] | None = None
+    response_start: str = ""
 
     @property
     def questions(self) -> list[str]:
@@ -67,18 +71,36 @@ def check_request(
     return Request(model, problems, counts, max_length, batch_size)
 
 
-def check_model(model) -> ContinuousThoughtLM:
+def check_model(model, name: str = "model") -> ContinuousThoughtLM:
     """Returns a model that can answer strings, else raises a `ValueError`."""
     expected = "a `keras_coconut.ContinuousThoughtLM` with a preprocessor"
-    check_instance("model", model, ContinuousThoughtLM, expected)
+    check_instance(name, model, ContinuousThoughtLM, expected)
     if model.preprocessor is None:
         raise ValueError(
-            f"`model` must be {expected}. Received: a model with "
+            f"`{name}` must be {expected}. Received: a model with "
             "preprocessor=None"
         )
     if getattr(model, "sampler", None) is None:
         raise ValueError(
-            "`model` must be compiled, which gives it a sampler. Received: a "
+            f"`{name}` must be compiled, which gives it a sampler. Received: a "
             "model with compile=False"
         )
     return model
+
+
+def check_forced(num_thoughts) -> list[int]:
+    """Returns the numbers of thoughts to force."""
+    expected = "a sequence of different whole numbers, such as `range(7)`"
+    if isinstance(num_thoughts, str | bytes | dict | set):
+        raise refuse("num_thoughts", expected, num_thoughts)
+    try:
+        counts = list(num_thoughts)
+    except TypeError:
+        raise refuse("num_thoughts", expected, num_thoughts) from None
+    counts = [
+        check_count(f"num_thoughts[{index}]", count)
+        for index, count in enumerate(counts)
+    ]
+    if not counts or len(set(counts)) < len(counts):
+        raise refuse("num_thoughts", expected, num_thoughts)
+    return counts

@@ -22,13 +22,13 @@ FORMAT = 2
 _SHOWN = 50
 
 
-def write_results(path: str, made_by: Mapping, found: Evaluation) -> None:
+def write_results(path: str, made_by: Mapping, found) -> None:
     """Writes an evaluation as JSON.
 
     Args:
         path: string. The file.
         made_by: dictionary. What the figures depend on; see `describe`.
-        found: an `Evaluation`.
+        found: an `Evaluation`, or another result with `to_dict`.
     """
     entry = {"format": FORMAT, "made_by": made_by, **found.to_dict()}
     write_whole(path, json.dumps(entry, indent=1, allow_nan=False) + "\n")
@@ -50,9 +50,7 @@ def read_results(
             made by something else, or if its figures do not follow from its
             predictions; names the file.
     """
-    entry = read_object(path)
-    check_made_by(path, entry, made_by)
-    del entry["format"], entry["made_by"]
+    entry = read_entry(path, made_by)
     try:
         found = Evaluation.from_dict(entry)
     except ValueError as error:
@@ -67,6 +65,23 @@ def read_results(
         if getattr(found, name) != value:
             raise damaged(path, f"`{name}` does not follow from `predictions`")
     return found
+
+
+def read_entry(path: str, made_by: Mapping) -> dict:
+    """Reads what `write_results` has written beside what it was made by.
+
+    Args:
+        path: string. The file.
+        made_by: dictionary. What the figures must have been made by.
+
+    Raises:
+        ValueError: If the file is damaged, or if it is of another version or
+            was made by something else; names the file.
+    """
+    entry = read_object(path)
+    check_made_by(path, entry, made_by)
+    del entry["format"], entry["made_by"]
+    return entry
 
 
 def read_object(path: str) -> dict:

@@ -1,4 +1,4 @@
-"""Means over seeds with their intervals, and paired tests. Needs SciPy."""
+"""Means and shares with their intervals, and paired tests. Needs SciPy."""
 
 import math
 from collections.abc import Iterable, Mapping, Set
@@ -8,18 +8,24 @@ from keras_coconut.checks import check_flag, check_number, refuse
 
 
 class Interval(NamedTuple):
-    """A mean and half the width of its 95% confidence interval."""
+    """A mean, and the margin: half the width of its 95% confidence interval.
+
+    Example:
+    ```python
+    mean, margin = keras_coconut.mean_interval([0.96, 0.97, 0.98])
+    ```
+    """
 
     mean: float
     margin: float
 
 
 def mean_interval(values: Iterable[float]) -> Interval:
-    """Returns the mean over seeds with Student's 95% interval.
+    """Returns the mean over seeds with its 95% interval (Student's t).
 
     Args:
-        values: iterable of finite numbers, one figure for each seed, at least
-            one. The margin of a single figure is NaN.
+        values: iterable of finite numbers, one for each seed, at least one.
+            The margin of a single number is NaN.
 
     Returns:
         An `Interval`.
@@ -29,7 +35,8 @@ def mean_interval(values: Iterable[float]) -> Interval:
 
     Example:
     ```python
-    mean_interval([0.96, 0.97, 0.98])  # Interval(mean=0.97, margin=0.0248)
+    keras_coconut.mean_interval([0.96, 0.97, 0.98])
+    # Interval(mean=0.97, margin=0.0248)
     ```
     """
     from scipy import stats
@@ -50,11 +57,66 @@ def mean_interval(values: Iterable[float]) -> Interval:
     return Interval(mean * scale, margin * scale)
 
 
+class Share(NamedTuple):
+    """A share, its 95% confidence interval, and of how many it is.
+
+    `share`, `low` and `high` are fractions; `total` is the number of cases.
+
+    Example:
+    ```python
+    found = keras_coconut.share_interval([True, True, False, True])
+    f"{found.share:.0%} ({found.low:.0%} to {found.high:.0%})"
+    ```
+    """
+
+    share: float
+    low: float
+    high: float
+    total: int
+
+
+def share_interval(flags: Iterable[bool]) -> Share:
+    """Returns the share of true flags with its 95% interval (Wilson, 1927).
+
+    Unlike the mean's, this interval stays within 0 and 1, and it has a width
+    where all flags are equal.
+
+    Args:
+        flags: iterable of bools, at least one.
+
+    Returns:
+        A `Share`.
+
+    Raises:
+        ValueError: If there are no flags, or if one is not a bool.
+
+    Example:
+    ```python
+    found = keras_coconut.evaluate_problems(model, problems)
+    keras_coconut.share_interval(found.correct)
+    ```
+    """
+    from scipy import stats
+
+    flags = [
+        check_flag(f"flags[{index}]", flag)
+        for index, flag in enumerate(_listed("flags", flags))
+    ]
+    found = stats.binomtest(sum(flags), len(flags))
+    low, high = found.proportion_ci(method="wilson")
+    return Share(sum(flags) / len(flags), float(low), float(high), len(flags))
+
+
 class McNemar(NamedTuple):
     """How two methods differ on the same problems.
 
-    `only_first` and `only_second` count the problems that one of them alone
-    answers; `p_value` is that of the exact test of whether either is better.
+    `only_first` and `only_second` count the problems that only one method
+    answers correctly. `p_value` is that of the exact two-sided McNemar test.
+
+    Example:
+    ```python
+    keras_coconut.mcnemar([True, True], [True, False]).p_value  # 1.0
+    ```
     """
 
     only_first: int
@@ -63,11 +125,11 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(first: Iterable[bool], second: Iterable[bool]) -> McNemar:
-    """Compares two methods by the problems that one of them alone answers.
+    """Compares two methods by the problems that only one of them answers.
 
     Args:
-        first, second: iterables of bools, at least one. For each problem,
-            whether the method answers it.
+        first, second: iterables of bools, at least one. Whether the method
+            answers each problem correctly.
 
     Returns:
         A `McNemar`.
@@ -78,7 +140,7 @@ def mcnemar(first: Iterable[bool], second: Iterable[bool]) -> McNemar:
 
     Example:
     ```python
-    mcnemar([True, True, False], [True, False, False])
+    keras_coconut.mcnemar([True, True, False], [True, False, False])
     # McNemar(only_first=1, only_second=0, p_value=1.0)
     ```
     """
@@ -105,6 +167,36 @@ def mcnemar(first: Iterable[bool], second: Iterable[bool]) -> McNemar:
     if different:
         p_value = stats.binomtest(only_first, different).pvalue
     return McNemar(only_first, only_second, float(p_value))
+
+
+def holm(p_values: Iterable[float]) -> list[float]:
+    """Corrects p-values for the number of tests (Holm, 1979).
+
+    Args:
+        p_values: iterable of numbers from 0 to 1, at least one.
+
+    Returns:
+        A list of the corrected p-values, in the order of the tests. The chance
+        that any of those below 0.05 is a false alarm is at most 5%.
+
+    Raises:
+        ValueError: If there are none, or if one is not from 0 to 1.
+
+    Example:
+    ```python
+    keras_coconut.holm([0.01, 0.04, 0.03])  # [0.03, 0.06, 0.06]
+    ```
+    """
+    p_values = [
+        check_number(f"p_values[{index}]", value, least=0, most=1)
+        for index, value in enumerate(_listed("p_values", p_values))
+    ]
+    corrected, largest = [0.0] * len(p_values), 0.0
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for rank, index in enumerate(order):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        corrected[index] = min(largest, 1.0)
+    return corrected
 
 
 def _listed(name, values) -> list:

@@ -1,7 +1,7 @@
 """Attention to several spans under one softmax, and the rule of sight.
 
-Every span keeps its own keys and values. A query scores each span apart, and
-one softmax over all scores joins them, so nothing is copied from span to span.
+Every span keeps its own keys and values. A query scores each span separately,
+and one softmax over all scores joins them, so no keys or values are copied.
 
 B rows, L positions, H heads, G groups of keys, S size of a head, T length of a
 span.
@@ -31,7 +31,7 @@ class Span(NamedTuple):
 
 
 def sight(positions, spans, window=None):
-    """Returns what queries see of each span, a bool tensor (B, L, T) each.
+    """Returns which keys queries see, a bool tensor (B, L, T) for each span.
 
     A query sees a key that is real, not later than itself, and less than
     `window` positions away.
@@ -55,8 +55,8 @@ def attend(block, query, keys_and_values, seen, drop=keep, keep_weights=False):
         keys_and_values: list of pairs of tensors (B, G, T, S), one a span.
         seen: list of bool tensors (B, L, T), one a span.
         drop: `backbones.drop`, or a function like it. Defaults to `keep`.
-        keep_weights: bool. Whether the weights are wanted. The backend's fused
-            attention does not tell them. Defaults to `False`.
+        keep_weights: bool. Whether to return the attention weights. The
+            backend's fused attention cannot. Defaults to `False`.
 
     Returns:
         A tuple of the attended values (B, L, H, S) and of the attention
@@ -96,7 +96,7 @@ def attend(block, query, keys_and_values, seen, drop=keep, keep_weights=False):
 
 
 def _attend_fused(block, query, keys, values, visible):
-    """Attends to one span by the backend's fused attention."""
+    """Attends to one span with the backend's fused attention."""
     keys, values = (
         ops.repeat(heads_first, query.shape[2] // heads_first.shape[1], axis=1)
         if query.shape[2] != heads_first.shape[1]
@@ -113,7 +113,7 @@ def _attend_fused(block, query, keys, values, visible):
 
 
 def heads_first(x):
-    """Returns (B, G, T, S) from (B, T, G, S), as later spans read it best."""
+    """Returns (B, G, T, S) from (B, T, G, S), the fastest order to read."""
     batch, length, groups, size = ops.shape(x)
     x = ops.transpose(x, (0, 2, 1, 3))
     if length == 1:

@@ -1,11 +1,11 @@
 """A function fed its own output, slot after slot, and the chain's gradient.
 
-The chain solves an equation: every slot reads what the slot before it computed.
-Solved slot by slot, it needs no gradient of the loop. At the solution one pass
-over all slots at once has the gradient of the weights, if what flows back into
-each slot is known; that follows slot by slot from the last, through the inputs
-alone. So weights have a gradient once and not once a slot. Nothing here knows
-what a layer is.
+The chain solves an equation: every slot reads the output of the slot before it.
+A loop over the slots solves it without a gradient. At the solution, one pass
+over all slots gives the gradient of the weights, provided that the gradient of
+each slot's output is known. These follow slot by slot from the last, through
+the inputs only. So the gradient of the weights is computed once, not once per
+slot. Nothing here knows what a layer is.
 """
 
 from keras import ops, tree
@@ -13,7 +13,7 @@ from keras import ops, tree
 from keras_coconut.latent import control
 
 
-def chain(one, at_once, first, empty, earlier, times, slots, layer):
+def chain(one, at_once, first, empty, earlier, times, slots, sealed):
     """Runs slot 0, 1, ... and returns what they computed.
 
     Args:
@@ -27,15 +27,16 @@ def chain(one, at_once, first, empty, earlier, times, slots, layer):
         first: float tensor (B, 1, D), the input of slot 0.
         empty: structure of zeros, the buffers with one slot instead of K.
         earlier: structure of float tensors that slots read.
-        times: int tensor, how many slots to run.
+        times: int tensor, the number of slots to run.
         slots: int, K.
-        layer: the Keras layer whose sublayers are called.
+        sealed: what `control.seal` returns for the Keras layer whose sublayers
+            are called.
 
     Returns:
         A tuple of the outputs (B, K, D) and of the buffers. Slots that did not
         run hold zeros.
     """
-    sealed, weights = control.seal(layer)
+    sealed, weights = sealed
     buffers = tree.map_structure(lambda x: ops.repeat(x, slots, 2), empty)
 
     def run(weights, first, earlier):

@@ -6,12 +6,13 @@ import functools
 from keras import ops, tree
 
 from keras_coconut.backbones import keep
+from keras_coconut.latent import control
 from keras_coconut.latent.attention import Span
 from keras_coconut.latent.chain import chain, column, write
 from keras_coconut.latent.forward import Forward, Padded
 
 
-def think(forward: Forward, first, question: Span, mask, positions):
+def think(forward: Forward, first, question: Span, mask, positions, noise=None):
     """Thinks slot by slot: slot k + 1 reads what slot k computed.
 
     Args:
@@ -22,10 +23,12 @@ def think(forward: Forward, first, question: Span, mask, positions):
         mask: bool tensor (B, K), true where the row thinks; a row's thoughts
             come first.
         positions: int tensor (B, K).
+        noise: float tensor (B, K, D), added to the thoughts; see `perturbed`.
+            Optional.
 
     Returns:
         A tuple of the hidden states (B, K, D) at the thoughts, and of their
-        `Span`. Slots in which a row does not think hold nothing of use.
+        `Span`. Slots in which a row does not think are undefined.
     """
     slots = mask.shape[1]
     # A span without padding would draw other numbers for dropout than `one`.
@@ -40,7 +43,9 @@ def think(forward: Forward, first, question: Span, mask, positions):
             return column(dropped, slot, axis)
 
         hidden, span = dataclasses.replace(forward, drop=drop).decode(
-            forward.decoder.enter(thought),
+            forward.enter(
+                thought, None if noise is None else column(noise, slot)
+            ),
             column(positions, slot),
             Span(*own, mask & (ops.arange(slots) < slot), positions),
             slot,
@@ -51,7 +56,7 @@ def think(forward: Forward, first, question: Span, mask, positions):
 
     def at_once(thoughts, earlier):
         hidden, span, _ = forward.read(
-            forward.decoder.enter(thoughts),
+            forward.enter(thoughts, noise),
             positions,
             mask,
             [Span(*earlier, question.mask, question.positions)],
@@ -59,7 +64,7 @@ def think(forward: Forward, first, question: Span, mask, positions):
         return hidden, (span.keys, span.values)
 
     earlier = question.keys, question.values
-    hidden, own = chain(
+    hidden, (keys, values) = chain(
         one,
         at_once,
         first,
@@ -67,6 +72,6 @@ def think(forward: Forward, first, question: Span, mask, positions):
         earlier,
         times=ops.max(ops.sum(ops.cast(mask, "int32"), axis=1)),
         slots=slots,
-        layer=forward.decoder.backbone,
+        sealed=control.seal(forward.decoder.backbone, forward.drop is not keep),
     )
-    return hidden, Span(*own, mask, positions)
+    return hidden, Span(keys, values, mask, positions)

@@ -1,9 +1,9 @@
 """Loops, gradients and recomputation on three backends.
 
-This file alone tells the backends apart. What is looped or recomputed may read
-no variable but through its arguments: JAX and TensorFlow would lose the
-gradient, and a seed that dropout draws inside would leak out. `seal` turns what
-layers read into tensors.
+In `latent/`, only this file distinguishes the backends. A function that is
+looped or recomputed may read variables only through its arguments: otherwise
+JAX and TensorFlow would lose the gradient, and a seed that dropout draws inside
+would leak out. `seal` turns the variables that layers read into tensors.
 """
 
 import keras
@@ -13,15 +13,15 @@ from keras import ops, tree
 def loop(body, state, times, at_most):
     """Runs `body` for 0, 1, ... and returns the last state.
 
-    The program does not grow with the number of rounds. The loop has a gradient
-    on PyTorch only, which runs `at_most` rounds: it would have to wait for the
-    device to learn of fewer.
+    The program does not grow with the number of rounds. Only on PyTorch does
+    the loop have a gradient. PyTorch always runs `at_most` rounds, since
+    reading a smaller number would mean a wait for the device.
 
     Args:
         body: function of a number, an int tensor, and of the state, which
             returns the next state, of the same structure and shapes.
         state: structure of tensors.
-        times: int tensor, how many rounds to run.
+        times: int tensor, the number of rounds to run.
         at_most: int, the most that `times` can be.
     """
     backend = keras.config.backend()
@@ -80,9 +80,9 @@ def pull(function, inputs, gradients):
 
 
 def with_gradient(function, gradient, *inputs):
-    """Returns `function(*inputs)`, differentiated by a given function.
+    """Returns `function(*inputs)`, with a custom gradient.
 
-    PyTorch, whose loops have a gradient, differentiates the function itself.
+    On PyTorch, whose loops have a gradient, autodiff differentiates `function`.
 
     Args:
         function: function of structures of tensors.
@@ -131,14 +131,14 @@ def with_gradient(function, gradient, *inputs):
 
 
 def rematerialized(function, layer, *args):
-    """Returns `function(*args)`, which its gradient computes once more.
+    """Returns `function(*args)`, recomputed in the backward pass.
 
     Args:
-        function: function that reads no variables but those of `layer`.
+        function: function that reads no variables except those of `layer`.
         layer: a Keras layer.
         *args: structures of tensors.
     """
-    sealed, weights = seal(layer)
+    sealed, weights = seal(layer, drops=True)
 
     def run(weights, *args):
         with sealed(weights):
@@ -171,8 +171,13 @@ def rematerialized(function, layer, *args):
     return tree.pack_sequence_as(structure, flat)
 
 
-def seal(layer):
+def seal(layer, drops: bool):
     """Turns the weights of a layer, and the seeds of its dropout, into tensors.
+
+    Args:
+        layer: a Keras layer.
+        drops: bool. Whether the layer draws from its seeds, so that they differ
+            in the next call.
 
     Returns:
         A function of weights that returns a scope in which the layer reads
@@ -182,7 +187,7 @@ def seal(layer):
     states = [v for v in layer.variables if id(v) not in known]
     # The sum reads a variable now; TensorFlow would read it when it is used.
     seeds = [ops.add(state, ops.cast(0, state.dtype)) for state in states]
-    for state, seed in zip(states, seeds):
+    for state, seed in zip(states if drops else (), seeds):
         # A call draws once from each.
         state.assign(seed + ops.cast(ops.array([0, 1]), seed.dtype))
     weights = [ops.convert_to_tensor(weight) for weight in layer.weights]

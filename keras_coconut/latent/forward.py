@@ -12,7 +12,7 @@ from keras_coconut.latent.control import rematerialized
 
 
 class Watched(NamedTuple):
-    """What a layer computed, for analysis.
+    """The output and attention of a layer, for analysis.
 
     `hidden` is (B, L, D), the output of the layer. `attention` is (B, H, L, T),
     the attention weights over all spans, in order.
@@ -59,6 +59,16 @@ class Forward:
     rematerialize: bool = False
     layout: Callable = Padded
 
+    def enter(self, thoughts, noise=None):
+        """Returns what layers read of thoughts.
+
+        Args:
+            thoughts: float tensor (B, L, D), hidden states.
+            noise: float tensor (B, L, D), added to them in units of a thought's
+                root mean square; see `perturbed`. Optional.
+        """
+        return self.decoder.enter(perturbed(thoughts, noise))
+
     def read(
         self,
         inputs,
@@ -76,7 +86,7 @@ class Forward:
             mask: bool tensor (B, L), true where a position is real.
             memory: the earlier `Span`s, in order.
             last_only: bool. Whether only the last hidden state is needed; the
-                last layer then finishes no other. Defaults to `False`.
+                last layer then computes no other. Defaults to `False`.
             watch: tuple of ints, the numbers of layers whose `Watched` is
                 wanted; not with `last_only`.
 
@@ -167,6 +177,21 @@ class Forward:
             )
             x = block.finish(x, attended, self.drop)
         return self.decoder.norm(x), Span(tuple(keys), tuple(values), mask, at)
+
+
+def perturbed(thoughts, noise=None):
+    """Returns thoughts with noise of a size relative to their own.
+
+    Args:
+        thoughts: float tensor (B, L, D).
+        noise: float tensor (B, L, D), in units of the root mean square of each
+            thought, or `None`.
+    """
+    if noise is None:
+        return thoughts
+    square = ops.square(ops.cast(thoughts, "float32"))
+    size = ops.sqrt(ops.mean(square, axis=-1, keepdims=True))
+    return thoughts + ops.cast(size, thoughts.dtype) * noise
 
 
 def _write(buffer, slot, new):

@@ -6,24 +6,32 @@ from typing import Any, NamedTuple, Protocol
 from keras import ops
 
 from keras_coconut.latent.attention import Span
-from keras_coconut.latent.forward import Forward, Watched
+from keras_coconut.latent.forward import Forward, Watched, perturbed
 
 
 class LatentMethod(Protocol):
     """How a model thinks: `coconut.think`, or a function like it."""
 
     def __call__(
-        self, forward: Forward, first, question: Span, mask, positions
+        self,
+        forward: Forward,
+        first,
+        question: Span,
+        mask,
+        positions,
+        noise=None,
     ) -> tuple[Any, Span]: ...
 
 
 class Thoughts(NamedTuple):
-    """What a model has in mind when it starts to respond.
+    """The state of a model when it starts to respond.
 
-    `thoughts` is (B, K, D), the inputs of the slots. `memory` holds the spans
-    of question and thoughts, `length` (B,) the real positions of a row so far,
-    `last` (B, 1, D) the hidden state at the last of them, and `watched` the
-    `Watched` at the thoughts, by layer.
+    `thoughts` is (B, K, D), the inputs of the slots, or the states before them
+    where they hold pauses. `memory` holds the spans of question and thoughts,
+    `length` (B,) the real positions of a row so far, `last` (B, 1, D) the
+    hidden state at the last of them, and `watched` the `Watched` at the
+    thoughts, by layer. `hidden` is (B, 1 + K, D), the hidden states at the
+    question's last token and at the thoughts.
     """
 
     thoughts: Any
@@ -31,6 +39,7 @@ class Thoughts(NamedTuple):
     length: Any
     last: Any
     watched: dict[int, Watched]
+    hidden: Any
 
 
 def think(
@@ -47,7 +56,11 @@ def think(
         method: a `LatentMethod`.
         question: float tensor (B, Q, D), the embeddings of the question.
         x: the question's and the thoughts' keys of the call contract. With
-            `thoughts`, (B, K, D), these are read and not computed.
+            `thoughts`, (B, K, D), these are read and not computed; with
+            `pause_ids`, (B, K), tokens are read in the slots instead; with
+            `thought_noise`, (B, K, D), it is added to the thoughts that are
+            computed, see `perturbed`. With `skipped_positions`, (B,), that
+            many positions after the question stay empty.
         watch: tuple of ints, the layers whose `Watched` is wanted.
     """
     mask = x["question_mask"]
@@ -55,30 +68,73 @@ def think(
         question, positions_of(mask), ops.cast(mask, "bool"), last_only=True
     )
     length = ops.sum(mask, axis=1)
+    if "skipped_positions" in x:
+        length = length + x["skipped_positions"]
     mask = x["thought_mask"]
     if mask.shape[1] == 0:
-        return Thoughts(first[:, :0], [span], length, first, {})
+        return Thoughts(first[:, :0], [span], length, first, {}, first)
     counts = ops.sum(mask, axis=1)
     # An idle slot repeats the last position.
-    slots = ops.cast(mask, "bool"), positions_of(mask, length)
-    thoughts, watched = x.get("thoughts"), {}
-    if thoughts is None:
-        hidden, own = method(forward, first, span, *slots)
-        thoughts = ops.concatenate([first, hidden[:, :-1]], axis=1)
-    if "thoughts" in x or watch:
+    slots, positions = ops.cast(mask, "bool"), positions_of(mask, length)
+    thoughts, pauses, watched = x.get("thoughts"), x.get("pause_ids"), {}
+    if pauses is not None:
         hidden, own, watched = forward.read(
-            forward.decoder.enter(thoughts),
-            *reversed(slots),
+            forward.decoder.embed(pauses),
+            positions,
+            slots,
             [span],
             watch=watch,
         )
-    # A row's last hidden state stands in slot `counts`, the question's in 0.
+        thoughts = ops.concatenate([first, hidden[:, :-1]], axis=1)
+    elif thoughts is None:
+        noise = x.get("thought_noise")
+        hidden, own = method(forward, first, span, slots, positions, noise)
+        thoughts = ops.concatenate([first, hidden[:, :-1]], axis=1)
+        thoughts = perturbed(thoughts, noise)
+    if pauses is None and ("thoughts" in x or watch):
+        hidden, own, watched = forward.read(
+            forward.decoder.enter(thoughts),
+            positions,
+            slots,
+            [span],
+            watch=watch,
+        )
+    # A row's last hidden state is in slot `counts`, the question's in slot 0.
     hidden = ops.concatenate([first, hidden], axis=1)
-    is_last = ops.equal(ops.arange(hidden.shape[1]), counts[:, None])
-    last = ops.sum(
-        ops.where(is_last[..., None], hidden, 0), axis=1, keepdims=True
+    last = _at(hidden, counts)
+    length = length + counts
+    return Thoughts(thoughts, [span, own], length, last, watched, hidden)
+
+
+def first_thoughts(thoughts: Thoughts, counts) -> Thoughts:
+    """Returns the state of a model that has thought less often.
+
+    No thought depends on a later one.
+
+    Args:
+        thoughts: what `think` returned.
+        counts: int tensor (B,), how many thoughts of each row are left.
+    """
+    question, *own = thoughts.memory
+    length, memory = thoughts.length, [question]
+    for span in own:
+        slots = ops.arange(span.mask.shape[1])
+        mask = ops.logical_and(span.mask, slots < counts[:, None])
+        fewer = ops.sum(ops.cast(span.mask, "int32"), axis=1)
+        fewer = fewer - ops.sum(ops.cast(mask, "int32"), axis=1)
+        length = length - fewer
+        memory.append(span._replace(mask=mask))
+    return thoughts._replace(
+        memory=memory, length=length, last=_at(thoughts.hidden, counts)
     )
-    return Thoughts(thoughts, [span, own], length + counts, last, watched)
+
+
+def _at(hidden, slots):
+    """Returns (B, 1, D), the hidden state (B, L, D) in one slot of a row."""
+    chosen = ops.equal(ops.arange(hidden.shape[1]), slots[:, None])
+    return ops.sum(
+        ops.where(chosen[..., None], hidden, 0), axis=1, keepdims=True
+    )
 
 
 def respond(forward: Forward, thoughts: Thoughts, response, mask):

@@ -1,12 +1,13 @@
-"""`keras.models.clone_model` gives a task, not a plain functional model.
+"""Makes `keras.models.clone_model` return a task, not a plain functional model.
 
-Keras clones a functional model along its graph, and the clone of a task would
-lose its class, its preprocessor and how it thinks. Keras hands what came out of
-the graph to the constructor of the class, if that takes any arguments. So here
-what comes out is what the constructor needs.
+Keras clones a functional model along its graph. The clone of a task would lose
+its class, its preprocessor and its thinking settings. Keras passes the outputs
+of the graph to the constructor of the class, so here these outputs are the
+constructor's arguments.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -15,7 +16,7 @@ from keras_coconut.text import batches
 
 
 class Parts(NamedTuple):
-    """What a clone is made of: the arguments of its constructor."""
+    """The arguments of a clone's constructor."""
 
     arguments: dict[str, Any]
 
@@ -33,10 +34,16 @@ def clonable(construct):
     return __init__
 
 
-class ClonedByParts:
+# The model that it is mixed into: a task of KerasHub, which has no types.
+_Task: Any = object
+
+
+class ClonedByParts(_Task):
     """A task that Keras clones by its parts, and not along its graph."""
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: Mapping, training: bool | None = None
+    ) -> keras.KerasTensor:
         batches.check_keys(inputs)
         shape = (*inputs["response_ids"].shape, self.backbone.vocabulary_size)
         return keras.KerasTensor(shape, dtype=self.backbone.compute_dtype)
@@ -51,7 +58,7 @@ class ClonedByParts:
                 f"call_function={call_fn!r}"
             )
         backbone = operation_fn(self.backbone)
-        if _has_lora(self.backbone) and not _has_lora(backbone):
+        if has_lora(self.backbone) and not has_lora(backbone):
             # No config of a backbone says so, and the clone would lack weights.
             raise ValueError(
                 "`model` must be cloned before `enable_lora` is called: clone "
@@ -72,5 +79,6 @@ class ClonedByParts:
         )
 
 
-def _has_lora(backbone) -> bool:
+def has_lora(backbone) -> bool:
+    """Whether some layer of a backbone has weights of LoRA."""
     return any("lora" in weight.name for weight in backbone.weights)

@@ -1,5 +1,7 @@
 """Generation: batches of questions, each row to its own end of text."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,13 +10,20 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_coconut.backbones import max_sequence_length
-from keras_coconut.checks import check_count, check_verbose, refuse, shown
+from keras_coconut.backbones import drop, max_sequence_length
+from keras_coconut.checks import (
+    check_count,
+    check_text,
+    check_verbose,
+    refuse,
+    shown,
+)
+from keras_coconut.execution import compilation
 from keras_coconut.latent import rollout
 from keras_coconut.latent.attention import Span
-from keras_coconut.models import compilation
+from keras_coconut.models.sampling import Draws, seeded
 from keras_coconut.text import batches
-from keras_coconut.text.arrays import to_numpy
+from keras_coconut.text.arrays import per_row_counts, to_numpy
 from keras_coconut.text.questions import (
     check_not_told,
     check_thoughts,
@@ -29,46 +38,107 @@ _LENGTH_STEP = 32
 
 
 class Settings(NamedTuple):
-    """The arguments of `ContinuousThoughtLM.generate_tokens`, unchecked."""
+    """The arguments of `ContinuousThoughtLM.generate_tokens`, unchecked.
+
+    `journal` keeps responses: `journal.responses` is a dictionary of those that
+    are finished, by their number, and `journal.add(number, tokens)` is called
+    with each other one. Of the numbers, those to the first question come first.
+    A batch whose responses are all finished is left out; the others draw what
+    they would draw without a journal.
+    """
 
     max_length: Any = None
     stop_token_ids: Any = "auto"
     batch_size: Any = 32
     verbose: Any = 0
-    on_response: Callable[[int, list[int]], None] | None = None
+    draws: Draws = Draws()
+    on_response: Callable[[int, list[int]], object] | None = None
+    skipped_positions: Any = None
+    response_start: Any = ""
+    journal: Any = None
 
 
 def generate_tokens(
     model, questions, num_thoughts, thoughts, settings: Settings
-) -> list[list[int]]:
+) -> list:
     """Answers strings; see `ContinuousThoughtLM.generate_tokens`."""
     settings = _check(model, settings)
-    texts, ids, counts = tokenize(model, questions, num_thoughts)
+    draws = settings.draws.check(model, thoughts is not None)
+    texts, ids, counts = tokenize(model, questions, num_thoughts, "inputs")
+    draws.check_counts(model, counts)
     if thoughts is not None:
         thoughts = check_thoughts(model, thoughts, counts)
-    lengths = [len(row) + count for row, count in zip(ids, counts)]
+    skipped = _skipped(model, settings, len(ids))
+    lengths = [sum(row) for row in zip(map(len, ids), counts, skipped)]
     limits = _limits(model, lengths, settings.max_length, texts)
-    new_tokens = _max_new_tokens(model, limits, settings)
-    progress = keras.utils.Progbar(
-        len(texts), verbose=settings.verbose, unit_name="question"
+    # Each sample has its own row.
+    copies = draws.copies
+    ids, counts, limits, skipped = (
+        [one for one in of_questions for _ in range(copies)]
+        for of_questions in (ids, counts, limits, skipped)
     )
-    responses = [[] for _ in texts]
-    eot = model.preprocessor.end_of_thought_id
+    if any(skipped):
+        settings = settings._replace(skipped_positions=np.array(skipped))
+    else:
+        settings = settings._replace(skipped_positions=None)
+    if thoughts is not None:
+        thoughts = np.repeat(thoughts, copies, axis=0)
     planned = plan_batches(ids, counts, settings.batch_size, thoughts)
-    for rows, x in planned:
-        model.check_data(x, keys=batches.QUESTION_KEYS)
-        first = [[eot]] * len(x["question_ids"])
-        generated = _generate_batch(
-            model, add_empty_slots(x, first, new_tokens), settings
-        )
-        row_limits = [limits[row] for row in rows]
-        generated = cut(generated, settings.stop_token_ids, row_limits)
-        for row, response in zip(rows, generated):
+    progress = keras.utils.Progbar(
+        len(ids),
+        verbose=settings.verbose,
+        unit_name="question" if copies == 1 else "response",
+    )
+    responses = [[] for _ in ids]
+    if settings.journal is not None:
+        for row, response in settings.journal.responses.items():
             responses[row] = response
+    for rows, generated in _generated(model, planned, limits, settings, draws):
+        for row, response in zip(rows, generated):
+            if responses[row]:
+                continue
+            responses[row] = response
+            if settings.journal is not None:
+                settings.journal.add(row, response)
             if settings.on_response is not None:
-                settings.on_response(row, response)
+                settings.on_response(row // copies, response)
         progress.add(len(rows))
-    return responses
+    if draws.num_samples is None:
+        return responses
+    return [
+        responses[start : start + copies]
+        for start in range(0, len(responses), copies)
+    ]
+
+
+def _generated(model, planned, limits, settings, draws):
+    """Yields the numbers of each batch's rows, and their responses."""
+    new_tokens = _max_new_tokens(model, limits, settings)
+    first = _response_start(model, settings, limits)
+    sampler_too, draws = draws.seed is not None, draws.begin()
+    finished = {}
+    if settings.journal is not None:
+        finished = dict(settings.journal.responses)
+    for number, (rows, x) in enumerate(planned):
+        if all(row in finished for row in rows):
+            continue
+        model.check_data(x, keys=batches.QUESTION_KEYS)
+        size, slots = x["thought_mask"].shape
+        filled = rows + rows[-1:] * (size - len(rows))
+        if settings.skipped_positions is not None:
+            skipped = settings.skipped_positions[filled].astype("int32")
+            x["skipped_positions"] = skipped
+        if draws.thought_noise and slots:
+            x["thought_noise"] = draws.noise(
+                filled, slots, model.backbone.hidden_dim
+            )
+        if draws.thought_dropout:
+            x["thought_dropout"] = np.ones([size], "int32")
+        x = add_empty_slots(x, [first] * size, new_tokens)
+        with model.one_at_a_time, seeded(model, draws, sampler_too, number):
+            generated = _generate_batch(model, x, settings)
+        row_limits = [limits[row] for row in rows]
+        yield rows, cut(generated, settings.stop_token_ids, row_limits)
 
 
 def generate_from_ids(model, x, num_thoughts, settings: Settings):
@@ -77,11 +147,19 @@ def generate_from_ids(model, x, num_thoughts, settings: Settings):
     It is one batch, of which no progress can be shown.
     """
     settings = _check(model, settings)
+    draws = settings.draws.check(model, "thoughts" in x)
+    for (name, value), default in zip(draws._asdict().items(), Draws()):
+        if value != default:
+            raise ValueError(
+                f"`{name}` must be left out for a dictionary of ids: repeat "
+                "its rows, and give `thoughts`. Received: "
+                f"{name}={shown(value)}"
+            )
     check_not_told(num_thoughts)
     keys = (*batches.QUESTION_KEYS, "response_ids")
     model.check_data(x, keys=keys)
-    if "thoughts" in x:
-        keys = (*keys, "thoughts")
+    more = ("thoughts", "skipped_positions")
+    keys = *keys, *(key for key in more if key in x)
     x = {key: to_numpy(x[key]) for key in keys}
     first = x.pop("response_ids")
     if first.shape[1] != 1:
@@ -90,6 +168,7 @@ def generate_from_ids(model, x, num_thoughts, settings: Settings):
             f"1). Received: shape={first.shape}"
         )
     lengths = x["question_mask"].sum(axis=1) + x["thought_mask"].sum(axis=1)
+    lengths = lengths + x.get("skipped_positions", 0)
     limits = _limits(model, lengths, settings.max_length)
     new_tokens = _max_new_tokens(model, limits, settings)
     generated = _generate_batch(
@@ -123,18 +202,22 @@ def respond(model, x, stop_token_ids):
         model: a `ContinuousThoughtLM`.
         x: the call contract's keys; `response_ids` (B, R) holds the tokens
             every response begins with, where `response_mask` is 1, and room.
+            With `thought_noise`, float (B, K, D), see `perturbed`; with
+            `thought_dropout`, of any value, the model drops while it thinks.
         stop_token_ids: tuple of ints, or `None`.
 
     Returns:
         Int tensor (B, R). What follows a row's stop token means nothing.
     """
     latent = model.latent_decoder
-    x = latent.convert(x, batches.KEYS)
-    forward = latent.passes()
+    forward = thinking = latent.passes()
+    if "thought_dropout" in x:
+        thinking = dataclasses.replace(forward, drop=drop)
     decoder = forward.decoder
+    x = latent.convert(x, batches.KEYS)
     prompt, mask = x["response_ids"], ops.cast(x["response_mask"], "bool")
     thoughts = rollout.think(
-        forward, latent.method, decoder.embed(x["question_ids"]), x
+        thinking, latent.method, decoder.embed(x["question_ids"]), x
     )
     cache = {
         "memory": tuple(thoughts.memory),
@@ -171,7 +254,7 @@ def respond(model, x, stop_token_ids):
 
     hidden_states = None
     if isinstance(model.sampler, keras_hub.samplers.ContrastiveSampler):
-        # It compares with the hidden states of what stands there already.
+        # It compares with the hidden states of the tokens already there.
         _, first, _ = next(prompt, cache, 1)
         hidden_states = ops.repeat(first[:, None], prompt.shape[1], axis=1)
     return model.sampler(
@@ -215,7 +298,7 @@ def add_empty_slots(x, first, max_new_tokens):
 
 
 def _generate_batch(model, x, settings):
-    """Returns an int array of the tokens behind `<eot>`."""
+    """Returns an int array of the tokens after `<eot>`."""
     with model.one_at_a_time:
         generate = model.make_generate_function()
         new = _is_new_program(model, generate, x)
@@ -257,7 +340,56 @@ def _check(model, settings: Settings) -> Settings:
         _stop_token_ids(model, settings.stop_token_ids),
         check_count("batch_size", settings.batch_size, least=1),
         check_verbose(settings.verbose),
+        settings.draws,
         on_response,
+        settings.skipped_positions,
+        check_text("response_start", settings.response_start),
+        settings.journal,
+    )
+
+
+def _response_start(model, settings: Settings, limits) -> list[int]:
+    """Returns the tokens that every response begins with, `<eot>` first."""
+    start = settings.response_start
+    if not start.strip():
+        if start:
+            raise refuse("response_start", "a text that is not blank", start)
+        return [model.preprocessor.end_of_thought_id]
+    if isinstance(model.sampler, keras_hub.samplers.BeamSampler):
+        # It would count the given tokens among those that it has chosen.
+        raise ValueError(
+            "`response_start` must be empty where beams are searched: compile "
+            "with another sampler. Received: "
+            f"response_start={shown(start)}"
+        )
+    # A space belongs to the token behind it, unless the tokens of the start
+    # change with it, such as to the single token "### ".
+    start = start.rstrip(" ")
+    own, one, other = model.preprocessor.tokenize_responses(
+        [start, f"{start} 0", f"{start} x"]
+    )
+    first = own[:-1]
+    if one[: len(first)] != first:
+        pairs = itertools.takewhile(lambda p: p[0] == p[1], zip(one, other))
+        first = [token for token, _ in pairs]
+    if len(first) > min(limits):
+        raise ValueError(
+            f"`response_start` must leave room for a further token within the "
+            f"{min(limits)} tokens of a response. Received: "
+            f"response_start={shown(start)} of {len(first) - 1} tokens"
+        )
+    return first
+
+
+def _skipped(model, settings: Settings, rows: int) -> list[int]:
+    """Returns how many positions stay empty after each question."""
+    if settings.skipped_positions is None:
+        return [0] * rows
+    return per_row_counts(
+        "skipped_positions",
+        settings.skipped_positions,
+        rows,
+        model.preprocessor.sequence_length,
     )
 
 
@@ -274,9 +406,15 @@ def _stop_token_ids(model, stop_token_ids):
                 "`stop_token_ids` must be `None` or a tuple of token ids for a "
                 "model without a preprocessor. Received: 'auto'"
             )
-        return (model.preprocessor.tokenizer.end_token_id,)
+        tokenizer = model.preprocessor.tokenizer
+        # Instruction-tuned models of some families have a second one.
+        ends = (
+            tokenizer.end_token_id,
+            getattr(tokenizer, "end_token2_id", None),
+        )
+        return tuple(end for end in ends if end is not None)
     if isinstance(stop_token_ids, list | tuple):
-        # Before NumPy, which stumbles over lists of several lengths.
+        # Not through NumPy, which refuses lists of several lengths.
         ids = stop_token_ids
     elif np.ndim(stop_token_ids) == 1:
         ids = list(stop_token_ids)
@@ -291,20 +429,20 @@ def _stop_token_ids(model, stop_token_ids):
 
 
 def _max_new_tokens(model, limits, settings) -> int:
-    """Returns the slots of a response, rounded where none were asked for."""
+    """Returns the slots of a response, rounded up without a `max_length`."""
     longest = max(limits)
     one_go = (
         keras_hub.samplers.BeamSampler,
         keras_hub.samplers.ContrastiveSampler,
     )
-    # What such a sampler writes behind a limit would choose what stands before.
+    # With such a sampler, tokens after a limit influence those before it.
     if settings.max_length is not None or isinstance(model.sampler, one_go):
         return longest
     return -(-longest // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def _limits(model, lengths, max_length, texts=None):
-    """Returns the most tokens of each response."""
+    """Returns the maximum number of tokens of each response."""
     if max_length is not None:
         max_length = check_count("max_length", max_length, least=1)
     longest = max_sequence_length(model.backbone)

@@ -1,4 +1,4 @@
-"""The layer in which a model reads, thinks and reads again."""
+"""The layer that reads the question, thinks, and reads the response."""
 
 import keras
 from keras import ops
@@ -12,7 +12,7 @@ from keras_coconut.text import batches
 
 @keras.saving.register_keras_serializable(package="keras_coconut")
 class LatentDecoder(keras.layers.Layer):
-    """Computes the logits of a response after question and thoughts.
+    """Computes the logits of a response, given a question and thoughts.
 
     Args:
         backbone: a backbone of a known family.
@@ -37,6 +37,11 @@ class LatentDecoder(keras.layers.Layer):
         self.built = True
 
     @property
+    def layers(self) -> list:
+        """What `summary(expand_nested=True)` shows within the layer."""
+        return [self.backbone]
+
+    @property
     def method(self) -> rollout.LatentMethod:
         """How thoughts are computed."""
         if self.num_iterations is None:
@@ -57,7 +62,7 @@ class LatentDecoder(keras.layers.Layer):
         x = self.convert(inputs, batches.KEYS)
         response_ids, mask = x["response_ids"], x["response_mask"]
         if not self.markers:
-            # What is read begins behind the place of `<eot>`.
+            # The model reads only what follows `<eot>`.
             response_ids, mask = response_ids[:, 1:], mask[:, 1:]
         forward = self.passes(training)
         # One lookup: each has a gradient as large as the whole vocabulary.
@@ -85,14 +90,17 @@ class LatentDecoder(keras.layers.Layer):
 
     def convert(self, inputs, keys):
         """Returns the tensors of a batch in the types that are computed."""
+        more = ("pause_ids", "skipped_positions")
+        keys = *keys, *(key for key in more if key in inputs)
         x = {
             key: ops.cast(ops.convert_to_tensor(inputs[key]), "int32")
             for key in keys
         }
-        if "thoughts" in inputs:
-            x["thoughts"] = ops.cast(
-                ops.convert_to_tensor(inputs["thoughts"]), self.compute_dtype
-            )
+        for key in ("thoughts", "thought_noise"):
+            if key in inputs:
+                x[key] = ops.cast(
+                    ops.convert_to_tensor(inputs[key]), self.compute_dtype
+                )
         return x
 
     def compute_output_spec(self, inputs, training=None, watched=()):

@@ -17,22 +17,15 @@ import numpy as np
 from keras_hub.src.utils import preset_utils
 
 from keras_coconut.backbones import check_family
-from keras_coconut.checks import check_path, shown
+from keras_coconut.checks import PathLike, check_path, shown
 from keras_coconut.files import PARTIAL, make_folder, shown_path, sync
+from keras_coconut.published import loading
+from keras_coconut.published.source import Source
 from keras_coconut.text.marker_tokens import add_thought_tokens
 
 _HALF = re.compile(r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
-# Seconds after which nobody is writing half a preset any more.
+# Seconds after which an unfinished preset counts as abandoned.
 _LONG_AGO = 3600.0
-
-# What `from_preset` hands on to the preprocessor of a plain preset.
-_OF_PREPROCESSOR = (
-    "markers",
-    "marker_tokens",
-    "separator",
-    "sequence_length",
-    "add_start_token",
-)
 
 
 def load(cls, preset, load_weights: bool, kwargs):
@@ -48,11 +41,21 @@ def load(cls, preset, load_weights: bool, kwargs):
     check_family(family)
     if own:
         with naming(preset):
+            kwargs = _with_own_preprocessor(cls, preset, kwargs)
             return loader.load_task(cls, load_weights, True, **kwargs)
+    if loading.is_known(loader.config):
+        return loading.load_model(
+            cls,
+            Source("preset", preset),
+            with_weights=load_weights,
+            kwargs=kwargs,
+        )
     kwargs = dict(kwargs)
     of_backbone = {k: kwargs.pop(k) for k in ("dtype",) if k in kwargs}
     of_preprocessor = {
-        k: kwargs.pop(k) for k in _OF_PREPROCESSOR if k in kwargs
+        k: kwargs.pop(k)
+        for k in loading.OF_PREPROCESSOR
+        if k in kwargs and "preprocessor" not in kwargs
     }
     with naming(preset):
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
@@ -68,21 +71,38 @@ def load(cls, preset, load_weights: bool, kwargs):
     return cls(backbone=backbone, **kwargs)
 
 
-def save_aside(model, folder: str, save) -> None:
-    """Lets a function write a preset, and moves it into place once it is whole.
+def _with_own_preprocessor(cls, preset, kwargs):
+    """Returns arguments with the preset's preprocessor, changed as they say."""
+    changes = {k: v for k, v in kwargs.items() if k in loading.OF_PREPROCESSOR}
+    if not changes or "preprocessor" in kwargs:
+        return kwargs
+    kwargs = {k: v for k, v in kwargs.items() if k not in changes}
+    preprocessor = cls.preprocessor_cls.from_preset(preset, **changes)
+    return {
+        **kwargs,
+        "preprocessor": preprocessor,
+        "markers": preprocessor.markers,
+    }
 
-    After an error in writing, a preset that is there already is what it was.
+
+def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
+    """Writes a preset with a function, and moves it into place once complete.
+
+    After an error in writing, an existing preset is unchanged.
     Its files are then moved one by one, the weights last.
 
     Args:
         model: the `keras_hub.models.Task` that is saved.
         folder: string. Where the preset should be. Other files in it stay.
         save: function of a folder to write the preset to.
+        is_of_weights: function of a path, whether a file in the folder holds
+            weights. Defaults to `None`, those of a preset.
 
     Raises:
         OSError: If the folder cannot be written to, or has no room.
     """
     folder = check_path("preset_dir", folder)
+    is_of_weights = is_of_weights or _is_of_weights
     make_folder(folder)
     for entry in os.scandir(folder):
         old = time.time() - entry.stat().st_mtime > _LONG_AGO
@@ -106,7 +126,7 @@ def save_aside(model, folder: str, save) -> None:
         save(str(written))
         files = [path for path in written.rglob("*") if path.is_file()]
         # Weights last: until then, the old ones go with the old settings.
-        for path in sorted(files, key=_is_of_weights):
+        for path in sorted(files, key=is_of_weights):
             target = pathlib.Path(folder, path.relative_to(written))
             target.parent.mkdir(parents=True, exist_ok=True)
             sync(path)
@@ -114,7 +134,7 @@ def save_aside(model, folder: str, save) -> None:
         names = {path.name for path in files}
         for path in pathlib.Path(folder).iterdir():
             # Weights of before, in other parts, would be read instead.
-            if _is_of_weights(path) and path.name not in names:
+            if is_of_weights(path) and path.name not in names:
                 path.unlink()
     finally:
         shutil.rmtree(written, ignore_errors=True)
@@ -136,7 +156,7 @@ def complete_config(backbone, config) -> None:
 
 
 def complete_preset(backbone, folder) -> None:
-    """Does so in the file of a preset that was saved."""
+    """Completes the config file of a saved preset."""
     path = pathlib.Path(folder) / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     complete_config(backbone, config)
@@ -169,9 +189,12 @@ def naming(preset: str):
     try:
         yield
     except Exception as error:
-        if not os.path.isdir(preset):
+        if not os.path.isdir(preset) or "`model_parallel`" in str(error):
             raise
         damaged = _damaged_file(pathlib.Path(preset))
+        of_argument = isinstance(error, ValueError) and str(error)[:1] == "`"
+        if of_argument and not damaged:
+            raise  # Of an argument.
         what = (
             f"the file {damaged.name!r} is damaged"
             if damaged

@@ -1,6 +1,7 @@
-"""How often and in what a model thinks, kept beside the weights."""
+"""The number and kind of a model's thoughts, kept with the weights."""
 
-from typing import get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -16,14 +17,20 @@ from keras_coconut.curriculum import (
 _KINDS: tuple[ThoughtKind, ...] = get_args(ThoughtKind)
 
 
-class Thinking:
+# The model that it is mixed into: a task of KerasHub, which has no types.
+_Task: Any = object
+
+
+class Thinking(_Task):
     """A model with `num_thoughts` and `thought_kind` among its weights.
 
-    Weights were trained to think so often. Whatever puts weights back, such as
-    a checkpoint or `EarlyStopping`, then puts this back with them.
+    Weights are trained for a number of thoughts. Anything that restores the
+    weights, such as a checkpoint or `EarlyStopping`, restores it too.
     """
 
-    def make_thinking(self, num_thoughts, thought_kind) -> None:
+    def make_thinking(
+        self, num_thoughts: int | None, thought_kind: ThoughtKind
+    ) -> None:
         """Makes the variable; called by the constructor."""
         self._thinking = self.add_weight(
             name="thinking",
@@ -37,7 +44,7 @@ class Thinking:
 
     @property
     def num_thoughts(self) -> int | None:
-        """How often the model thinks when it is not told."""
+        """Default number of thoughts of `generate` and `think`, or `None`."""
         count = self._read_thinking()[0]
         return None if count < 0 else count
 
@@ -72,13 +79,13 @@ class Thinking:
         known = {id(self._thinking), *map(id, self.backbone.weights)}
         return any(id(weight) not in known for weight in self.weights)
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Sequence[Any]) -> None:
         """Sets the weights; see `keras.Model.set_weights`.
 
         Args:
-            weights: list of arrays, as `get_weights` returns them. One of an
-                earlier version says nothing of how the model thinks, which
-                then stays as it is.
+            weights: list of arrays, as `get_weights` returns them. A list from
+                an earlier version does not hold the number and kind of
+                thoughts, which then stay unchanged.
         """
         mine = [id(weight) for weight in self.weights]
         if len(weights) == len(mine) - 1:
@@ -87,7 +94,7 @@ class Thinking:
             weights = [*weights[:place], thinking, *weights[place:]]
         super().set_weights(weights)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         # Weights of an earlier version say nothing of how the model thinks.
         if store.keys():
             super().load_own_variables(store)

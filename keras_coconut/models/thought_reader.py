@@ -1,4 +1,4 @@
-"""Thoughts, and what layers hold at them, by Keras' compiled `predict`."""
+"""Thoughts, hidden states and attention, by Keras' compiled `predict`."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,22 +7,31 @@ import keras
 import numpy as np
 
 from keras_coconut.checks import check_count, refuse
-from keras_coconut.models import varying_batches
+from keras_coconut.execution import varying_batches
 from keras_coconut.text import batches
 from keras_coconut.text.arrays import to_numpy
-from keras_coconut.text.questions import plan_batches, tokenize
+from keras_coconut.text.questions import plan_batches, read_questions
 
 
 class ThoughtStates(NamedTuple):
-    """What a model thinks, and what chosen layers hold at its thoughts.
+    """Thoughts, with hidden states and attention of chosen layers.
 
     Attributes:
-        thoughts: float (B, K, D), the input of each thought's slot.
-        hidden_states: dictionary of a layer's number and its output at the
+        thoughts: float (B, K, D), the last hidden state before each slot. In a
+            model of continuous thoughts it is the slot's input: slot k holds
+            thought k + 1.
+        hidden_states: dictionary from a layer's number to its output at the
             thoughts, float (B, K, D).
-        attention: dictionary of a layer's number and its attention weights,
-            float (B, heads, K, Q + K): of each thought to the question, which
-            is left-padded, and to the thoughts.
+        attention: dictionary from a layer's number to its attention weights,
+            float (B, heads, K, Q + K), from each thought to the question, which
+            is left-padded, and then to the thoughts. Without any thoughts it
+            holds no layer.
+
+    Example:
+    ```python
+    states = model.think("1 + 2 + 3?", num_thoughts=2, layers=[0])
+    states.hidden_states[0]  # (1, 2, D)
+    ```
     """
 
     thoughts: Any
@@ -59,34 +68,77 @@ def check_layers(model, layers) -> tuple[int, ...]:
     )
 
 
-def read_thoughts(
+def read_states(
     model, questions, num_thoughts, batch_size, layers=(), on_batch=None
 ) -> ThoughtStates:
-    """Returns the thoughts of strings; see `ContinuousThoughtLM.think`.
+    """Returns the states of strings; see `ContinuousThoughtLM.read_states`.
 
-    `on_batch`, a function, is called with the number of questions in each
-    batch that has been thought on.
+    `on_batch`, a function, is called after each batch with its number of
+    questions.
     """
     check_count("batch_size", batch_size, least=1)
-    if model.thought_kind != "continuous":
-        raise ValueError(
-            "`thought_kind` must be 'continuous' for a model to think: pauses "
-            "are tokens and leave nothing to return. Received: thought_kind="
-            f"{model.thought_kind!r}"
-        )
-    texts, ids, counts = tokenize(model, questions, num_thoughts)
-    reader = _reader(model, layers)
+    texts, counts = read_questions(model, questions, num_thoughts)
+    ids = model.preprocessor.tokenize_questions(texts)
+    reader = reader_of(model, layers, ThoughtReader)
     found = []
     for rows, x in plan_batches(ids, counts, batch_size):
         model.check_data(x, keys=batches.QUESTION_KEYS)
         # XLA on TensorFlow stops the process at a result of no slots.
         if x["thought_mask"].shape[1]:
+            if model.thought_kind == "pause":
+                x["pause_ids"] = np.full_like(
+                    x["thought_mask"], model.preprocessor.pause_id
+                )
             with model.one_at_a_time:
                 states = ThoughtStates(*reader.predict_on_batch(x))
             found.append((rows, states))
         if on_batch is not None:
             on_batch(len(rows))
     return _join(model, len(texts), max(counts), layers, found)
+
+
+def read_last_attention(
+    model, questions, layer: int, batch_size: int
+) -> np.ndarray:
+    """Returns the attention of each question's last token to the question.
+
+    It makes the first thought, and stands in no slot of its own.
+
+    Returns:
+        Float32 array (B, heads, 1, Q), the question left-padded.
+    """
+    check_count("batch_size", batch_size, least=1)
+    texts, _ = read_questions(model, questions, 0)
+    ids = model.preprocessor.tokenize_questions(texts)
+    reader = reader_of(model, (layer,), ThoughtReader)
+    found = []
+    # The last token is read in a slot, whose attention is at hand.
+    planned = plan_batches(
+        [row[:-1] for row in ids], [1] * len(ids), batch_size
+    )
+    for rows, x in planned:
+        filled = rows + rows[-1:] * (len(x["question_ids"]) - len(rows))
+        last = [[ids[row][-1]] for row in filled]
+        model.check_data(x, keys=batches.QUESTION_KEYS)
+        x["pause_ids"] = np.array(last, "int32")
+        with model.one_at_a_time:
+            states = ThoughtStates(*reader.predict_on_batch(x))
+        found.append((rows, states))
+    return _join(model, len(ids), 1, (layer,), found).attention[layer]
+
+
+def predict_thoughts(model, x) -> np.ndarray:
+    """Returns thoughts; see `ContinuousThoughtLM.predict_thoughts`."""
+    model.check_data(x, keys=batches.QUESTION_KEYS)
+    x = {key: x[key] for key in batches.QUESTION_KEYS}
+    # XLA on TensorFlow stops the process at a result of no slots.
+    if not x["thought_mask"].shape[1]:
+        shape = len(x["thought_mask"]), 0, model.backbone.hidden_dim
+        return np.zeros(shape, "float32")
+    with model.one_at_a_time:
+        reader = reader_of(model, (), ThoughtReader)
+        thoughts, *_ = reader.predict_on_batch(x)
+    return to_numpy(thoughts).astype("float32")
 
 
 def _join(model, rows, slots, layers, found) -> ThoughtStates:
@@ -118,14 +170,22 @@ def _join(model, rows, slots, layers, found) -> ThoughtStates:
     return joined
 
 
-def _reader(model, layers):
+def reader_of(model, watched, kind):
+    """Returns the model that reads with another one's weights, made once.
+
+    Args:
+        model: a `ContinuousThoughtLM`.
+        watched: what is read; passed to `kind`.
+        kind: class of the reader, a function of `latent_decoder` and `watched`.
+    """
     with model.one_at_a_time:
+        model.forget_old_programs()
         readers = model.__dict__.setdefault("_readers", {})
-        if layers not in readers:
+        if (kind, watched) not in readers:
             # Past Keras' tracking: the reader holds the model, not it the
             # reader.
-            readers[layers] = ThoughtReader(model.latent_decoder, layers)
-        return readers[layers]
+            readers[kind, watched] = kind(model.latent_decoder, watched)
+        return readers[kind, watched]
 
 
 class ThoughtReader(keras.Model):
@@ -134,7 +194,7 @@ class ThoughtReader(keras.Model):
     Args:
         latent_decoder: a `LatentDecoder`. Not the model that holds it: Keras
             on JAX would make a pass for each call to build its preprocessor.
-        layers: tuple of ints, the layers to look at.
+        layers: tuple of ints, the layers whose states are returned.
     """
 
     def __init__(self, latent_decoder, layers):

@@ -1,12 +1,15 @@
-"""What a user gives, as arrays and lists of a known kind."""
+"""Converts a user's data to arrays and lists of a known kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from keras import ops
 
 from keras_coconut.checks import check_count, check_text, refuse
 from keras_coconut.curriculum import MOST_COUNT
+
+# A number for all rows, or one for each.
+Counts = int | Sequence[int] | np.ndarray
 
 
 def to_numpy(values) -> np.ndarray:
@@ -67,9 +70,9 @@ def finite_numbers(name: str, values) -> np.ndarray:
 
 
 def with_arrays(x):
-    """Returns what `fit` takes, lists in a dictionary as integer arrays.
+    """Returns data for `fit`, with lists in a dictionary as integer arrays.
 
-    Keras takes lists for something else, and repeats them in its error.
+    Keras treats lists differently, and repeats them in its error.
     """
     if not isinstance(x, Mapping):
         return x
@@ -86,21 +89,66 @@ def with_arrays(x):
     return arrays
 
 
+def is_one_text(texts) -> bool:
+    """Whether texts are one string, and not a list of them."""
+    shape = getattr(texts, "shape", None)
+    return isinstance(texts, str | bytes) or (
+        shape is not None and len(shape) == 0
+    )
+
+
 def check_questions(name: str, questions) -> list[str]:
-    """Returns questions as a list of strings, or raises a `ValueError`."""
-    texts = [questions] if isinstance(questions, str) else questions
-    if not isinstance(texts, list | tuple | np.ndarray) or (
-        isinstance(texts, np.ndarray) and texts.ndim != 1
-    ):
+    """Returns questions as a list of strings, or raises a `ValueError`.
+
+    Args:
+        name: string. The argument's name, for errors.
+        questions: a string, or a list, array, tensor, column or
+            `tf.data.Dataset` of strings, or of bytes in UTF-8.
+    """
+    texts = _texts_of(name, questions)
+    if texts is None:
         raise refuse(name, "a string or a list of strings", questions)
-    if not len(texts):
+    if not texts:
         raise refuse(name, "at least one string", questions)
     checked = []
     for index, text in enumerate(texts):
+        if isinstance(text, bytes):
+            try:
+                text = text.decode()
+            except UnicodeDecodeError:
+                raise refuse(
+                    f"{name}[{index}]", "text in UTF-8", text
+                ) from None
         checked.append(check_text(f"{name}[{index}]", text))
         if not text.strip():
             raise refuse(f"{name}[{index}]", "a text that is not blank", text)
     return checked
+
+
+def _texts_of(name, values) -> list | None:
+    """Returns the texts in what may hold some; `None` if it cannot."""
+    if isinstance(values, str | bytes):
+        return [values]
+    if isinstance(values, Sequence):
+        # A tensor of one string, too.
+        return [
+            each
+            if isinstance(each, str | bytes) or not is_one_text(each)
+            else to_array(name, each).item()
+            for each in values
+        ]
+    if hasattr(values, "as_numpy_iterator"):
+        found: list = []
+        for element in values.as_numpy_iterator():
+            texts = _texts_of(name, element)
+            if texts is None:
+                return None
+            found += texts
+        return found
+    if getattr(values, "shape", None) is None:
+        return None
+    array = to_array(name, values)
+    return array.reshape(-1).tolist() if array.ndim < 2 else None
 
 
 def per_row_counts(

@@ -5,6 +5,10 @@
 | question_ids, question_mask | (B, Q) int32 | left-padded, ends with bot |
 | thought_mask | (B, K) int32 | 1 where the row thinks; idle slots last |
 | response_ids, response_mask | (B, R) int32 | eot first, right-padded |
+
+A batch may also hold `thoughts`, float (B, K, D), which are read in place of
+the model's own, and `skipped_positions`, int32 (B,): how many positions after
+the question stay empty, so that nothing attends there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +16,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_coconut.checks import check_count, shown
-from keras_coconut.text.arrays import is_integer, shape_of, to_numpy
+from keras_coconut.text.arrays import (
+    is_integer,
+    per_row_counts,
+    shape_of,
+    to_numpy,
+)
 
-QUESTION_KEYS = ("question_ids", "question_mask", "thought_mask")
-KEYS = (*QUESTION_KEYS, "response_ids", "response_mask")
+QUESTION_KEYS: tuple[str, ...] = (
+    "question_ids",
+    "question_mask",
+    "thought_mask",
+)
+KEYS: tuple[str, ...] = (*QUESTION_KEYS, "response_ids", "response_mask")
 
 
 # More than any model reads: a mistyped length must not fill the memory.
@@ -32,9 +45,9 @@ def pack_questions(
 
     Args:
         questions: the token ids of each row, `<bot>` included.
-        num_thoughts: how often each row thinks.
-        question_length: int. `Q`; the longest question if `None`.
-        slots: int. `K`; the most thoughts of a row if `None`.
+        num_thoughts: the number of thoughts of each row.
+        question_length: int. `Q`; with `None`, that of the longest question.
+        slots: int. `K`; with `None`, the largest number of thoughts.
     """
     question_length = _room(
         "question_length", question_length, max(map(len, questions))
@@ -69,7 +82,7 @@ def pack_responses(
 
 
 def _room(name: str, length: int | None, needed: int) -> int:
-    """Returns a span's length, in which the longest row has room."""
+    """Returns the length of a span, in which the longest row must fit."""
     if length is None:
         return needed
     return check_count(name, length, least=needed, most=_MOST_ROOM)
@@ -78,7 +91,7 @@ def _room(name: str, length: int | None, needed: int) -> int:
 def check_keys(x, keys=KEYS) -> None:
     """Raises a `ValueError` unless `x` has the contract's keys and shapes.
 
-    Looks at structure and static shapes only, so it also runs while a compiled
+    It checks structure and static shapes only, so it also runs while a compiled
     function is traced.
     """
     if not isinstance(x, Mapping) or not set(keys) <= set(x):
@@ -98,7 +111,7 @@ def check_keys(x, keys=KEYS) -> None:
         if shape[1] is None:
             raise ValueError(
                 f"`{key}` must have a length that is known when the model is "
-                "traced: each slot of a thought is a pass of its own. "
+                "traced: each thought slot is one pass. "
                 f"Received: shape={shape}"
             )
         dtype = getattr(x[key], "dtype", "int32")
@@ -158,6 +171,10 @@ def check_values(
         keys: the keys to check.
     """
     check_keys(x, keys)
+    skipped = x.get("skipped_positions")
+    if skipped is not None:
+        rows = len(to_numpy(x[keys[0]]))
+        skipped = per_row_counts("skipped_positions", skipped, rows)
     x = {key: to_numpy(x[key]) for key in keys}
     for key, values in x.items():
         # A list of numbers shows its type only now.
@@ -198,6 +215,8 @@ def check_values(
             )
     masks = [x[key].sum(axis=1) for key in keys if key.endswith("_mask")]
     lengths = np.sum(masks, axis=0)
+    if skipped is not None:
+        lengths = lengths + skipped
     if max_sequence_length is None:
         return
     if lengths.size and lengths.max() > max_sequence_length:

@@ -1,10 +1,13 @@
-"""The marker tokens of the latent mode: adds or finds them in a vocabulary.
+"""The marker tokens: adds them to a vocabulary, or finds them in it.
 
-The first of the three begins the thoughts, the second ends them, the third is a
-pause in the place of a thought.
+The first of the three begins the thoughts, the second ends them, and the third
+is a pause, which takes the place of a thought.
 """
 
 from collections.abc import Sequence
+from typing import Any, cast
+
+import keras_hub
 
 from keras_coconut.backbones.families import check_backbone
 from keras_coconut.backbones.growth import grow
@@ -18,6 +21,8 @@ from keras_coconut.text.tokenization import (
     unsaved_config,
 )
 
+# The begin of thoughts, their end, and the pause.
+Markers = tuple[str, str, str]
 # The strings of the published checkpoints.
 MARKERS = ("<|start-latent|>", "<|end-latent|>", "<|latent|>")
 # What a SentencePiece vocabulary keeps unused: Gemma's by their name, those of
@@ -32,10 +37,10 @@ _PROTOTYPE = "<<"
 
 def choose_marker_tokens(
     tokenizer, marker_tokens: Sequence[str] | None = None
-) -> tuple[str, str, str] | None:
-    """Returns the marker tokens of a tokenizer: those given, or its default.
+) -> Markers | None:
+    """Returns the marker tokens of a tokenizer: the given ones, or its default.
 
-    `None` if they depend on a vocabulary that has not been loaded.
+    Returns `None` if they depend on a vocabulary that is not loaded yet.
 
     Raises:
         ValueError: If those given are not three different strings, or if the
@@ -62,10 +67,11 @@ def choose_marker_tokens(
     expected = "three different tokens: begin and end of thoughts, pause"
     if not isinstance(marker_tokens, list | tuple) or len(marker_tokens) != 3:
         raise refuse("marker_tokens", expected, marker_tokens)
-    names = tuple(
+    begin, end, pause = (
         check_text(f"marker_tokens[{index}]", name)
         for index, name in enumerate(marker_tokens)
     )
+    names = (begin, end, pause)
     others = {"", tokenizer.start_token, tokenizer.end_token}
     if len({*names} - others) != 3:
         raise refuse(
@@ -101,25 +107,30 @@ def check_thought_tokens(tokenizer, marker_tokens: Sequence[str]) -> None:
         *config.get("unsplittable_tokens", marker_tokens)
     }:
         raise ValueError(
-            "`tokenizer` must keep the marker tokens whole: they must stand in "
-            "its `unsplittable_tokens`; `keras_coconut.add_thought_tokens` "
-            "sees to it. Received: unsplittable_tokens="
+            "`tokenizer` must keep the marker tokens whole, as those of its "
+            "`unsplittable_tokens`; `keras_coconut.add_thought_tokens` adds "
+            "them there. Received: unsplittable_tokens="
             f"{shown(tokenizer.unsplittable_tokens)}"
         )
 
 
-def add_thought_tokens(tokenizer, backbone=None, marker_tokens=None):
+def add_thought_tokens(
+    tokenizer: keras_hub.models.Tokenizer,
+    backbone: keras_hub.models.Backbone | None = None,
+    *,
+    marker_tokens: Sequence[str] | None = None,
+) -> Any:
     """Adds the marker tokens to a tokenizer, and grows a backbone for them.
 
-    A token that the tokenizer has already keeps its id and its row. Every
-    output of the backbone for old tokens stays the same. A new token's rows, in
-    the embedding and in an untied head, start as copies of those of `<<`, or as
-    their mean if the vocabulary has no `<<`.
+    A token that the tokenizer already has keeps its id and its row. The
+    backbone's outputs for all other tokens stay the same. The rows of a new
+    token, in the embedding and in an untied head, start as copies of the rows
+    of `<<`, or as the mean of all rows if the vocabulary has no `<<`.
 
-    The vocabulary of a SentencePiece tokenizer cannot grow. Three tokens that
-    it keeps unused become the marker tokens, and nothing changes: Gemma's
-    `<unused0>` to `<unused2>`; of Llama, Mistral and Phi 3 `<0xF8>` to
-    `<0xFA>`, bytes that no text has; or those that `marker_tokens` names.
+    The vocabulary of a SentencePiece tokenizer cannot grow. Three of its unused
+    tokens become the marker tokens, and nothing else changes: `<unused0>` to
+    `<unused2>` for Gemma; `<0xF8>` to `<0xFA>`, bytes that no text contains,
+    for Llama, Mistral and Phi 3; or those given by `marker_tokens`.
 
     Args:
         tokenizer: a KerasHub tokenizer of a known family.
@@ -131,12 +142,13 @@ def add_thought_tokens(tokenizer, backbone=None, marker_tokens=None):
 
     Returns:
         A tokenizer; with a backbone, a tuple `(tokenizer, backbone)`, in which
-        the backbone covers the tokenizer. Neither of those given changes.
+        the backbone has an embedding for every token. The given objects do not
+        change.
 
     Raises:
-        ValueError: If the tokenizer or the backbone is of no known family, if
-            the backbone has LoRA enabled or is quantized (grow it first), or if
-            a vocabulary that cannot grow lacks a token.
+        ValueError: If the tokenizer or the backbone is of an unknown family, if
+            the backbone has LoRA enabled or is quantized (add the tokens
+            first), or if a vocabulary that cannot grow lacks a token.
 
     Example:
     ```python
@@ -153,8 +165,9 @@ def add_thought_tokens(tokenizer, backbone=None, marker_tokens=None):
         )
     if backbone is not None:
         check_backbone(backbone)
-    names = choose_marker_tokens(tokenizer, marker_tokens)
-    new_ids = []
+    # Of a vocabulary that is loaded there are some.
+    names = cast(Markers, choose_marker_tokens(tokenizer, marker_tokens))
+    new_ids: list[int] = []
     if is_fixed(tokenizer):
         check_thought_tokens(tokenizer, names)
     else:

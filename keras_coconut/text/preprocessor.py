@@ -1,9 +1,11 @@
-"""Strings to spans, and generated ids back to strings."""
+"""Turns strings into spans, and generated ids back into strings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 from keras_hub.src.utils import preset_utils
 
 from keras_coconut.backbones.families import (
@@ -11,6 +13,7 @@ from keras_coconut.backbones.families import (
     max_sequence_length,
 )
 from keras_coconut.checks import (
+    PathLike,
     check_count,
     check_flag,
     check_path,
@@ -18,7 +21,11 @@ from keras_coconut.checks import (
     refuse,
     shown,
 )
-from keras_coconut.curriculum import Layout, check_thought_kind
+from keras_coconut.curriculum import (
+    Layout,
+    ThoughtKind,
+    check_thought_kind,
+)
 from keras_coconut.problems import Problem, as_problems
 from keras_coconut.text import arrays, batches
 from keras_coconut.text.marker_tokens import (
@@ -26,74 +33,77 @@ from keras_coconut.text.marker_tokens import (
     check_thought_tokens,
     choose_marker_tokens,
 )
-from keras_coconut.text.span_packer import SpanPacker, TokenizedProblem
+from keras_coconut.text.registration import register
+from keras_coconut.text.span_packer import SpanPacker
 from keras_coconut.text.tokenization import (
     check_tokenizer,
     constructor_config,
     decode,
     encode,
+    fingerprint,
     has_start_token,
     is_loaded,
     largest_id,
     unsaved_config,
 )
+from keras_coconut.text.tokenized_problems import TokenizedProblem
 
 
-@keras.saving.register_keras_serializable(package="keras_coconut")
+@register
 class ContinuousThoughtPreprocessor(
     SpanPacker, keras_hub.models.CausalLMPreprocessor
 ):
     """Turns problems into the three spans, and generated ids into text.
 
-    The text is laid out as in the published code: the question and a newline,
+    The layout is that of the published code: the question and a newline,
     `<bot>`, the thoughts, `<eot>`, each remaining step and a newline, `### `
-    and the answer, end of text. Each part is tokenized by itself. Everything
+    and the answer, end of text. Each part is tokenized separately. Everything
     here is Python and NumPy; TensorFlow is not needed.
 
-    Text is text: where a question, a step or an answer holds the characters of
-    a control token, such as `<|endoftext|>`, they are tokenized as any others.
+    If a question, a step or an answer contains the characters of a control
+    token, such as `<|endoftext|>`, they become ordinary tokens.
 
-    Pauses are tokens that need no thinking: they end the question's span, after
-    `<bot>`, and leave no thoughts to compute.
+    Pauses are tokens: they follow `<bot>` at the end of the question's span,
+    and there are no thoughts to compute.
 
     Args:
         tokenizer: a KerasHub tokenizer of a known family with the marker
             tokens; see `keras_coconut.add_thought_tokens`.
-        sequence_length: int. The most positions that question, thoughts and
-            response of a problem may take together. A `ContinuousThoughtLM`
-            lowers it to its backbone's maximum, if there is one. Defaults to
-            `1024`.
-        separator: string. What stands behind the question and each step. For
+        sequence_length: int. Maximum number of positions of question, thoughts
+            and response of a problem together. A `ContinuousThoughtLM` lowers
+            it to its backbone's maximum, if there is one. Defaults to `1024`.
+        separator: string. The text after the question and after each step. For
             symbolic text it may be empty, so that a step is one token.
             Defaults to a newline, as published.
-        markers: bool. Whether `<bot>` and `<eot>` stand around the thoughts.
-            Without them no `<bot>` ends the question, and `<eot>` only holds
-            the place before the response; see `ContinuousThoughtLM`. Defaults
-            to `True`, as published.
-        marker_tokens: a tuple of three strings. The tokens that are `<bot>`,
-            `<eot>` and the pause. Defaults to those that
+        markers: bool. Whether `<bot>` and `<eot>` surround the thoughts.
+            Without them the question does not end with `<bot>`, and `<eot>`
+            only keeps the position before the response; see
+            `ContinuousThoughtLM`. Defaults to `True`, as published.
+        marker_tokens: a tuple of three strings, the tokens for `<bot>`, `<eot>`
+            and the pause. Defaults to those that
             `keras_coconut.add_thought_tokens` adds or finds.
         add_start_token: bool. Whether a question begins with the tokenizer's
-            start token. Defaults to `None`, as texts of its family do: those of
+            start token. Defaults to `None`, the habit of the family: `True` for
             OPT, Llama, Mistral, Phi 3 and Gemma.
 
     Call arguments:
         x: a `Problem`, a dictionary with its keys, or a list of them.
-        hidden_steps: int, or one int for each problem. How many steps are left
+        hidden_steps: int, or one int for each problem. Number of steps to leave
             out, from the front. Defaults to `0`.
         num_thoughts: int, or one int for each problem. Defaults to `0`.
-        hidden_tokens: int, or one int for each problem. How many tokens of the
-            steps that are left are left out too. Defaults to `0`.
-        thought_kind: `"continuous"`, or `"pause"` for pause tokens in the place
-            of thoughts. Defaults to `"continuous"`.
+        hidden_tokens: int, or one int for each problem. Number of tokens to
+            leave out from the front of the remaining steps. Defaults to `0`.
+        thought_kind: `"continuous"`, or `"pause"` for pause tokens in place of
+            thoughts. Defaults to `"continuous"`.
 
     Returns:
-        A tuple `(x, y, sample_weight)`: the five keys of the call contract,
-        labels (B, R), and weights (B, R) that are 1 where a loss is taken.
+        A tuple `(x, y, sample_weight)`: a dictionary with the five keys of the
+        call contract (see `ContinuousThoughtLM`), labels (B, R), and loss
+        weights (B, R), 1 for labelled positions and 0 elsewhere.
 
     Raises:
         ValueError: If the tokenizer lacks the marker tokens, if a count is
-            negative or not whole, or if a problem does not fit.
+            negative or not an integer, or if a problem does not fit.
 
     Example:
     ```python
@@ -104,16 +114,19 @@ class ContinuousThoughtPreprocessor(
     ```
     """
 
+    sequence_length: int
+
     def __init__(
         self,
-        tokenizer,
-        sequence_length=1024,
-        separator="\n",
-        markers=True,
-        marker_tokens=None,
-        add_start_token=None,
-        **kwargs,
-    ):
+        tokenizer: keras_hub.models.Tokenizer,
+        sequence_length: int = 1024,
+        *,
+        separator: str = "\n",
+        markers: bool = True,
+        marker_tokens: Sequence[str] | None = None,
+        add_start_token: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_tokenizer(tokenizer)
         sequence_length = check_count(
             "sequence_length", sequence_length, least=1
@@ -136,12 +149,18 @@ class ContinuousThoughtPreprocessor(
         )
         self.separator = check_text("separator", separator)
         self.markers = check_flag("markers", markers)
-        self.marker_tokens = marker_tokens
+        # `None` while a preset loads, whose vocabulary comes last.
+        self.marker_tokens: Any = marker_tokens
         self._largest_id = 0
         self._choose_markers()
 
     @classmethod
-    def from_preset(cls, preset, config_file="preprocessor.json", **kwargs):
+    def from_preset(
+        cls,
+        preset: PathLike,
+        config_file: str = "preprocessor.json",
+        **kwargs: Any,
+    ) -> "ContinuousThoughtPreprocessor":
         """Makes the preprocessor from a preset of its own or a plain preset.
 
         For a plain KerasHub preset the marker tokens are added to the
@@ -151,13 +170,13 @@ class ContinuousThoughtPreprocessor(
         Args:
             preset: string or path-like. A built-in preset name, a `kaggle://`
                 or `hf://` handle, or a local folder.
-            config_file: string. The preset's file of the preprocessor. Defaults
-                to `"preprocessor.json"`.
-            **kwargs: Passed to the constructor. A `tokenizer` takes the place
-                of a plain preset's.
+            config_file: string. The preset's config file of the preprocessor.
+                Defaults to `"preprocessor.json"`.
+            **kwargs: Passed to the constructor. A `tokenizer` replaces that of
+                a plain preset.
 
         Raises:
-            ValueError: If the preset's tokenizer is of no known family, or if
+            ValueError: If the preset's tokenizer is of an unknown family, or if
                 its vocabulary cannot grow and lacks the marker tokens.
 
         Example:
@@ -186,7 +205,7 @@ class ContinuousThoughtPreprocessor(
             kwargs["add_start_token"] = kwargs.get("add_start_token") or False
         return cls(**kwargs)
 
-    def load_preset_assets(self, preset):
+    def load_preset_assets(self, preset: Any) -> None:
         super().load_preset_assets(preset)
         self._choose_markers()
 
@@ -198,12 +217,12 @@ class ContinuousThoughtPreprocessor(
         if is_loaded(self.tokenizer):
             check_thought_tokens(self.tokenizer, self.marker_tokens)
 
-    def fit_to(self, backbone) -> None:
-        """Respects a backbone's sizes from now on.
+    def fit_to(self, backbone: keras_hub.models.Backbone) -> None:
+        """Adapts the preprocessor to the sizes of a backbone.
 
         Raises:
-            ValueError: If it is of no known family, or if it lacks an embedding
-                for some token.
+            ValueError: If the backbone is of an unknown family, or if it lacks
+                an embedding for some token.
         """
         check_backbone(backbone)
         if is_loaded(self.tokenizer):  # A saved model loads it later.
@@ -223,17 +242,17 @@ class ContinuousThoughtPreprocessor(
 
     @property
     def begin_of_thought_id(self) -> int:
-        """The token that ends a question and starts the latent mode."""
+        """The id of `<bot>`, which ends a question."""
         return self.tokenizer.token_to_id(self.marker_tokens[0])
 
     @property
     def end_of_thought_id(self) -> int:
-        """The token that ends the latent mode and starts every response."""
+        """The id of `<eot>`, which starts every response."""
         return self.tokenizer.token_to_id(self.marker_tokens[1])
 
     @property
     def pause_id(self) -> int:
-        """The learned token that takes the place of a thought as a pause."""
+        """The id of the pause, a learned token in place of a thought."""
         return self.tokenizer.token_to_id(self.marker_tokens[2])
 
     def __call__(self, *args, **kwargs):
@@ -243,14 +262,14 @@ class ContinuousThoughtPreprocessor(
 
     def call(
         self,
-        x,
-        y=None,
-        sample_weight=None,
-        hidden_steps=0,
-        num_thoughts=0,
-        hidden_tokens=0,
-        thought_kind="continuous",
-    ):
+        x: Problem | Mapping | Iterable[Problem | Mapping],
+        y: None = None,
+        sample_weight: None = None,
+        hidden_steps: arrays.Counts = 0,
+        num_thoughts: arrays.Counts = 0,
+        hidden_tokens: arrays.Counts = 0,
+        thought_kind: ThoughtKind = "continuous",
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
                 raise ValueError(
@@ -279,7 +298,7 @@ class ContinuousThoughtPreprocessor(
     def tokenize_problems(
         self, problems: Sequence[Problem]
     ) -> list[TokenizedProblem]:
-        """Returns the token ids of each problem's parts."""
+        """Returns the token ids of the parts of each problem."""
         problems = as_problems("problems", problems)
         questions = self.tokenize_questions([p.question for p in problems])
         steps = self._tokenize(
@@ -310,7 +329,43 @@ class ContinuousThoughtPreprocessor(
             start + ids + begin for ids in self._tokenize(texts, starts=True)
         ]
 
-    def generate_preprocess(self, x, num_thoughts=0, thought_kind="continuous"):
+    def tokenize_responses(self, responses: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of each response, `<eot>` to end of text.
+
+        Each line is tokenized separately, like a problem's steps and answer.
+        """
+        responses = arrays.check_questions("responses", responses)
+        lines = [self._split(response) for response in responses]
+        ids = iter(self._tokenize([line for row in lines for line in row]))
+        return [
+            [
+                self.end_of_thought_id,
+                *(token for _ in row for token in next(ids)),
+                self.tokenizer.end_token_id,
+            ]
+            for row in lines
+        ]
+
+    def _split(self, response: str) -> list[str]:
+        """Returns the lines of a response, each followed by the separator."""
+        if not self.separator:
+            return [response]
+        *lines, last = response.split(self.separator)
+        lines = [line + self.separator for line in lines]
+        return [*lines, last] if last else lines
+
+    def fingerprint(self) -> str:
+        """Returns a text with all settings that affect a problem's tokens."""
+        texts = (self.separator, self.markers, self.add_start_token)
+        return f"{texts} {self._control} {fingerprint(self.tokenizer)}"
+
+    def generate_preprocess(
+        self,
+        x: Sequence[str],
+        num_thoughts: arrays.Counts = 0,
+        *,
+        thought_kind: ThoughtKind = "continuous",
+    ) -> dict[str, np.ndarray]:
         """Turns question strings into the question's and thoughts' keys."""
         check_thought_kind(thought_kind)
         questions = arrays.check_questions("x", x)
@@ -324,7 +379,7 @@ class ContinuousThoughtPreprocessor(
             )
         )
 
-    def generate_postprocess(self, x) -> list[str]:
+    def generate_postprocess(self, x: Iterable[Iterable[int]]) -> list[str]:
         """Turns generated token ids into strings.
 
         Args:
@@ -352,13 +407,13 @@ class ContinuousThoughtPreprocessor(
 
     @property
     def _control(self) -> tuple[str, ...]:
-        """The tokens that steer, and that no text of a user's may hold."""
+        """The control tokens, which a user's text never becomes."""
         return (*self.marker_tokens, *self.tokenizer.special_tokens)
 
     def _tokenize(self, texts: list[str], starts=False) -> list[list[int]]:
         return encode(self.tokenizer, texts, self._control, starts)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["add_end_token"]
         config["tokenizer"]["config"].update(unsaved_config(self.tokenizer))
@@ -370,7 +425,9 @@ class ContinuousThoughtPreprocessor(
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(
+        cls, config: dict[str, Any]
+    ) -> "ContinuousThoughtPreprocessor":
         tokenizer = config.get("tokenizer")
         if isinstance(tokenizer, dict):
             inner = constructor_config(tokenizer["config"])

@@ -1,4 +1,4 @@
-"""Questions as strings: who thinks how often, and who shares a batch."""
+"""Questions as strings: their numbers of thoughts and their batches."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 _LENGTH_STEP = 32
 
 
-def read_questions(model, questions, num_thoughts):
-    """Returns a list of strings and how often each of them is thought on."""
+def read_questions(model, questions, num_thoughts, name="questions"):
+    """Returns a list of strings and the number of thoughts for each."""
     if model.preprocessor is None:
         raise ValueError(
-            "`questions` must be a dictionary of token ids for a model without "
+            f"`{name}` must be a dictionary of token ids for a model without "
             f"a preprocessor. Received: {type(questions).__name__}"
         )
     check_instance(
@@ -23,13 +23,13 @@ def read_questions(model, questions, num_thoughts):
         ContinuousThoughtPreprocessor,
         "a `keras_coconut.ContinuousThoughtPreprocessor`",
     )
-    texts = arrays.check_questions("questions", questions)
+    texts = arrays.check_questions(name, questions)
     if num_thoughts is None:
         num_thoughts = model.num_thoughts
     if num_thoughts is None:
         raise ValueError(
-            "`num_thoughts` must be given: this model has not been told how "
-            "often to think, as a `CurriculumScheduler` does. Received: "
+            "`num_thoughts` must be given for a model without a default, which "
+            "the constructor or a `CurriculumScheduler` sets. Received: "
             "num_thoughts=None"
         )
     # Before there is a slot, or a pause, for each of too many.
@@ -40,21 +40,21 @@ def read_questions(model, questions, num_thoughts):
 
 
 def check_not_told(num_thoughts) -> None:
-    """Raises a `ValueError` for a count beside a dictionary, which has one."""
+    """Raises a `ValueError` for `num_thoughts` beside a dictionary."""
     if num_thoughts is not None:
         raise ValueError(
             "`num_thoughts` must be left out for a dictionary, whose "
-            "`thought_mask` says it. "
+            "`thought_mask` gives it. "
             f"Received: num_thoughts={shown(num_thoughts)}"
         )
 
 
-def tokenize(model, questions, num_thoughts):
-    """Returns the texts, their token ids, and how often each is thought on.
+def tokenize(model, questions, num_thoughts, name="questions"):
+    """Returns the texts, their token ids, and the thoughts for each.
 
-    Where the model's thoughts are pauses, they are among the tokens.
+    If the model's thoughts are pauses, they are among the tokens.
     """
-    texts, counts = read_questions(model, questions, num_thoughts)
+    texts, counts = read_questions(model, questions, num_thoughts, name)
     ids, counts = model.preprocessor.fill_slots(
         model.preprocessor.tokenize_questions(texts),
         counts,
@@ -64,7 +64,7 @@ def tokenize(model, questions, num_thoughts):
 
 
 def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
-    """Groups tokenized questions of like length into batches of few shapes.
+    """Groups tokenized questions of similar length into batches of few shapes.
 
     Args:
         questions: list of token id lists.
@@ -74,8 +74,8 @@ def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
 
     Returns:
         A list of `(rows, x)`: the indices of the questions and their packed
-        keys. A last, smaller batch is filled up with copies of its last row;
-        `rows` tells how many count.
+        keys. A smaller last batch is padded with copies of its last row, which
+        `rows` leaves out.
     """
     order = sorted(range(len(questions)), key=lambda row: len(questions[row]))
     planned = []

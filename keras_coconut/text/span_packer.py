@@ -1,46 +1,36 @@
 """Tokenized problems to the arrays of a batch."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
 
 from keras_coconut.checks import refuse, shown
 from keras_coconut.curriculum import Layout, ThoughtKind, check_thought_kind
 from keras_coconut.text import arrays, batches
 from keras_coconut.text.targets import targets
 from keras_coconut.text.tokenization import decode
+from keras_coconut.text.tokenized_problems import TokenizedProblem
+
+# The preprocessor that it is mixed into: KerasHub's, which has no types.
+_Preprocessor: Any = object
 
 
-class TokenizedProblem(NamedTuple):
-    """The token ids of a problem's parts, in the published text layout."""
-
-    question: list[int]  # start token, question, newline, <bot>
-    steps: list[list[int]]  # each step and its newline
-    answer: list[int]  # "### ", answer, end of text
-
-    def lengths(self, layout: Layout) -> tuple[int, int, int]:
-        """Returns the positions of question, thoughts and response."""
-        shown = sum(len(step) for step in self.steps[layout.hidden_steps :])
-        shown = max(shown - layout.hidden_tokens, 0)
-        question, thoughts = len(self.question), layout.num_thoughts
-        if layout.thought_kind == "pause":
-            question, thoughts = question + thoughts, 0
-        return question, thoughts, 1 + shown + len(self.answer)
-
-
-class SpanPacker:
-    """The part of the preprocessor that begins behind the tokenizer."""
+class SpanPacker(_Preprocessor):
+    """The part of the preprocessor that follows the tokenizer."""
 
     def pack(
         self,
         problems: Sequence[TokenizedProblem],
         layouts: Sequence[Layout],
+        *,
         question_length: int | None = None,
         slots: int | None = None,
         response_length: int | None = None,
-    ):
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Returns `(x, y, sample_weight)` for problems under given layouts.
 
-        The lengths `Q`, `K` and `R` are those of the longest row if `None`.
+        With `None`, the lengths `Q`, `K` and `R` are those of the longest row.
         """
         _check_rows("problems", problems, TokenizedProblem)
         _check_rows("layouts", layouts, Layout, len(problems))
@@ -66,10 +56,10 @@ class SpanPacker:
         num_thoughts: Sequence[int],
         kinds: Sequence[ThoughtKind],
     ) -> tuple[list[list[int]], list[int]]:
-        """Writes pauses behind the questions whose thoughts are pauses.
+        """Appends pauses to the questions whose thoughts are pauses.
 
         Returns:
-            The token ids of the questions, and how often each is thought on.
+            The token ids of the questions, and the number of thoughts for each.
         """
         _check_rows("questions", questions, list)
         _check_rows("kinds", kinds, str, len(questions))

@@ -1,10 +1,12 @@
-"""Labels and loss weights of a batch, its own and given ones."""
+"""Labels and loss weights of a batch, derived or given."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from keras import ops
 
 from keras_coconut.checks import shown
-from keras_coconut.text.arrays import shape_of, to_array
+from keras_coconut.text.arrays import shape_of, to_array, to_numpy
 
 # The label where no loss is taken, as in the published code.
 _NO_LABEL = -100
@@ -14,7 +16,7 @@ def targets(x):
     """Returns the labels (B, R) and loss weights (B, R) of a batch.
 
     Position `r` predicts `response_ids[:, r + 1]`; the last position predicts
-    nothing and weighs nothing.
+    nothing and has weight 0.
     """
     backend = np if isinstance(x["response_ids"], np.ndarray) else ops
     labels = backend.roll(x["response_ids"], -1, axis=1)
@@ -91,3 +93,15 @@ def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
                 "`sample_weight` must hold finite numbers. Received: "
                 f"{shown(weights[~finite][0])}"
             )
+
+
+def labels_for_weights(x, y, sample_weight):
+    """Returns labels of arrays where Keras needs them to keep weights.
+
+    Args:
+        x, y, sample_weight: what `fit` was given.
+    """
+    if y is None and sample_weight is not None and isinstance(x, Mapping):
+        keys = ("response_ids", "response_mask")
+        y, _ = targets({key: to_numpy(x[key]) for key in keys})
+    return y

@@ -1,12 +1,14 @@
 """Text to token ids and back, for the tokenizers of every family.
 
-KerasHub's byte-pair tokenizers split text by their own pattern only within
+KerasHub's byte-pair tokenizers use their own split pattern only within
 TensorFlow: elsewhere "1234" becomes 12, 34 for Llama 3, whose published tokens
 are 123, 4. The tokens here are those that KerasHub's tokenizer gives.
 """
 
 import functools
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Sequence
 
@@ -14,19 +16,23 @@ import keras_hub
 import sentencepiece
 
 from keras_coconut.checks import check_instance, refuse, shown
+from keras_coconut.text import byte_pairs
 
-_tokenizers = keras_hub.tokenizers
+# KerasHub 0.26 has the tokenizer of Qwen 3 in this place alone.
+_tokenizers = keras_hub.models
 # Byte pairs in a dictionary, which can grow.
-_GROWING = (
+_GROWING: tuple[type, ...] = (
     _tokenizers.GPT2Tokenizer,
     _tokenizers.OPTTokenizer,
     _tokenizers.GPTNeoXTokenizer,
     _tokenizers.Llama3Tokenizer,
-    _tokenizers.MistralTekkenTokenizer,
     _tokenizers.QwenTokenizer,
     _tokenizers.Qwen3Tokenizer,
     _tokenizers.SmolLM3Tokenizer,
 )
+if hasattr(_tokenizers, "MistralTekkenTokenizer"):
+    # The oldest KerasHub has none.
+    _GROWING = (*_GROWING, _tokenizers.MistralTekkenTokenizer)
 # SentencePiece, in a file that nothing can be added to.
 _FIXED = (
     _tokenizers.LlamaTokenizer,
@@ -43,7 +49,7 @@ _EXACT_SPACES = b"\x1a\x04\x18\x00\x20\x00"
 
 
 def check_tokenizer(tokenizer) -> None:
-    """Raises a `ValueError` for a tokenizer of no known family."""
+    """Raises a `ValueError` for a tokenizer of an unknown family."""
     kinds = _GROWING + _FIXED
     names = ", ".join(kind.__name__ for kind in kinds)
     check_instance(
@@ -64,7 +70,7 @@ def is_fixed(tokenizer) -> bool:
 
 
 def is_loaded(tokenizer) -> bool:
-    """Whether a tokenizer has its vocabulary, which presets load last."""
+    """Whether a tokenizer has its vocabulary; presets load it last."""
     return (
         tokenizer.proto if is_fixed(tokenizer) else tokenizer.vocabulary
     ) is not None
@@ -108,11 +114,33 @@ def unsaved_config(tokenizer) -> dict:
     }
 
 
+def fingerprint(tokenizer) -> str:
+    """Returns a text that differs for tokenizers that may differ."""
+    digest = hashlib.sha256()
+    if is_fixed(tokenizer):
+        digest.update(tokenizer.proto)
+    else:
+        config = tokenizer.get_config()
+        for name in ("name", "dtype"):
+            config.pop(name, None)
+        parts = (
+            tokenizer.vocabulary,
+            [*tokenizer.merges],
+            {**config, **unsaved_config(tokenizer)},
+        )
+        for part in parts:
+            text = json.dumps(part, sort_keys=True, default=repr)
+            digest.update(text.encode())
+    kind = type(tokenizer).__name__
+    # Each release of KerasHub may split text in its own way.
+    return f"{kind} {keras_hub.__version__} {digest.hexdigest()}"
+
+
 def constructor_config(config: dict) -> dict:
     """Returns a config with `unsaved_config` as the constructor takes it."""
     if "misc_special_tokens" not in config:
         return config
-    # A set of its own, from which the constructor takes some out.
+    # A copy, because the constructor removes some of them.
     return {**config, "misc_special_tokens": {*config["misc_special_tokens"]}}
 
 
@@ -129,12 +157,13 @@ def encode(
     Args:
         tokenizer: a tokenizer of a known family.
         texts: the texts.
-        control: the tokens that steer. Their characters stay text.
-        starts: bool. Whether each text is the start of one, before which
+        control: the control tokens. In a text their characters become ordinary
+            tokens.
+        starts: bool. Whether each text starts a new one, before which
             SentencePiece may put a space.
 
     Raises:
-        ValueError: If a text cannot be told from a control token.
+        ValueError: If a text cannot be distinguished from a control token.
 
     Example:
     ```python
@@ -144,21 +173,24 @@ def encode(
     if not texts:
         return []
     pattern = re.compile(f"(?=({'|'.join(map(re.escape, control))}))")
-    # Where a control token stands in a text, its first character goes to one
-    # piece and the others to the next: neither is the token.
+    # If a text contains a control token, its first character goes to one piece
+    # and the others to the next, so neither piece is the token.
     pieces = []
     fixed = is_fixed(tokenizer)
     space = " " if fixed and starts and _adds_space(tokenizer.proto) else ""
     for text in texts:
         text = space + text
-        cuts = [found.start() + 1 for found in pattern.finditer(text)]
+        # The pattern alone would take as long as the tokenizer.
+        cuts = []
+        if any(token in text for token in control):
+            cuts = [found.start() + 1 for found in pattern.finditer(text)]
         ends = zip([0, *cuts], [*cuts, len(text)])
         pieces.append([text[start:end] for start, end in ends])
     flat = list(itertools.chain(*pieces))
     if fixed:
         ids = iter(_processor(tokenizer.proto).encode(flat))
     else:
-        ids = iter(tokenizer(flat))
+        ids = iter(byte_pairs.tokenize(tokenizer, flat))
     steering = {find_token(tokenizer, token) for token in control}
     rows = []
     for text, cut in zip(texts, pieces):
@@ -187,7 +219,9 @@ def decode(tokenizer, rows: Sequence[Sequence[int]]) -> list[str]:
     """
     if is_fixed(tokenizer):
         return [_processor(tokenizer.proto).decode([*row]) for row in rows]
-    return [tokenizer.detokenize([*row]) if row else "" for row in rows]
+    return [
+        byte_pairs.detokenize(tokenizer, row) if row else "" for row in rows
+    ]
 
 
 # Of a whole vocabulary: a process seldom has more than one.

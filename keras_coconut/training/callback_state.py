@@ -1,8 +1,8 @@
-"""What callbacks remember during a run, and what they have written.
+"""The state of callbacks during a run, and the logs that they have written.
 
-No callback says what it would need to go on: a callback of Keras keeps its
-best figure, its patience and its counts as plain attributes. So whatever plain
-attribute changed during the run is kept.
+A Keras callback does not say which state it needs to continue: it keeps its
+best figure, its patience and its counts as plain attributes. So every plain
+attribute that changed during the run is saved.
 """
 
 import os
@@ -16,10 +16,10 @@ import keras
 from keras_coconut.files import shown_path
 from keras_coconut.training.saves import equal, plain
 
-# They only draw.
+# They only display progress.
 _DRAWN = keras.callbacks.ProgbarLogger
-# What `fit` sets; and what a callback of Keras turns over when it first looks
-# at a figure, which it does anew in another process.
+# Attributes that `fit` sets, and one whose sign a Keras callback flips when it
+# first reads a figure, which it does again in another process.
 _SET_ANEW = ("_model", "params", "min_delta")
 # TensorBoard's names hold the host and the process.
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d+\.(.+)\.(\d+)\.\d+\.v2")
@@ -52,7 +52,7 @@ class CallbackStates:
     def set(self, states: list[tuple[str, dict[str, Any]]]) -> None:
         """Sets what `get` returned, in another process.
 
-        A callback of a class that was not there begins as it is.
+        A callback whose class has no saved state stays unchanged.
         """
         left = list(states)
         for callback in self._callbacks:
@@ -61,6 +61,14 @@ class CallbackStates:
                     vars(callback).update(plain(state))
                     del left[index]
                     break
+
+    def reset(self) -> None:
+        """Resets all plain attributes to their initial values."""
+        for callback, start in zip(self._callbacks, self._start):
+            for name in _attributes(callback):
+                if name not in start:
+                    del vars(callback)[name]
+            vars(callback).update(plain(start))
 
 
 def _attributes(callback):
@@ -110,14 +118,14 @@ def cut_logs(
     Raises:
         ValueError: If a log has fewer bytes than it had.
     """
-    processes = set(map(tuple, processes))
+    known_processes = {(host, number) for host, number in processes}
     for key, path in _logs(callbacks):
         events = _EVENTS.fullmatch(os.path.basename(path))
         if key not in before:
             continue  # Of this process.
         if events:
             host, process = events.groups()
-            if (host, int(process)) not in processes:
+            if (host, int(process)) not in known_processes:
                 continue  # Of another run.
         elif key not in sizes:
             continue  # Of a callback that was not there.

@@ -1,34 +1,45 @@
 """Batches that follow the curriculum's stage."""
 
-import contextlib
 import dataclasses
 import hashlib
-import itertools
 import logging
 import numbers
+import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_coconut.checks import (
+    PathLike,
+    Verbose,
     check_count,
     check_flag,
     check_instance,
+    check_path,
     is_flag,
     refuse,
     shown,
 )
 from keras_coconut.curriculum import MOST_COUNT, Curriculum
-from keras_coconut.models import replicas
-from keras_coconut.models.varying_batches import VaryingBatches
-from keras_coconut.problems import Problem, as_problems
+from keras_coconut.execution import replicas
+from keras_coconut.execution.varying_batches import VaryingBatches
+from keras_coconut.problems import (
+    Problem,
+    iterate_problems,
+    stream_problems,
+)
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
+from keras_coconut.text.token_cache import cached_tokens, tokenize_stream
+from keras_coconut.text.tokenized_problems import TokenizedProblems
+from keras_coconut.training.batch_order import BatchOrder, Grouping
 from keras_coconut.training.callback_state import writes_logs
+from keras_coconut.training.health_monitor import GoBack, HealthMonitor
 from keras_coconut.training.length_groups import group_by_length
+from keras_coconut.training.run_state import describe_run
 from keras_coconut.training.saved_run import SavedRun, resumable
 
 # More than anybody asks for: a mistyped count must not fill the memory.
@@ -40,57 +51,59 @@ _LENGTH_STEPS = 8
 _log = logging.getLogger("keras_coconut")
 
 
-class _Group(NamedTuple):
-    """Problems whose batches are padded to the same lengths."""
-
-    rows: np.ndarray
-    question_length: int
-    response_length: int
-
-
 class CurriculumDataset(VaryingBatches):
-    """Problems in batches, each laid out as the stage of the epoch says.
+    """Problems in batches, laid out for the stage of the epoch.
 
-    Problems are tokenized once. A batch is a pure function of seed, epoch,
-    stage and index, however many workers make it, so a run that is taken up
-    again sees what it would have seen.
+    Problems are tokenized once. A batch depends only on seed, epoch, stage and
+    index, not on the number of workers, so a resumed run sees the batches of an
+    uninterrupted one.
 
-    All batches of a stage have the same question and response length, or, with
-    `length_groups`, as many pairs of them as there are groups: problems of like
-    length then share a batch, and less is computed for padding. On PyTorch a
-    batch has as many thought slots as its stage; where steps are compiled it
-    has as many as the last one, so that one program serves several stages. It
-    computes only the thoughts that a row uses.
+    All batches of a stage have the same question and response length. With
+    `length_groups`, each group has its own pair of lengths: problems of similar
+    length share a batch, and less padding is computed. On PyTorch a batch has
+    the thought slots of its stage. On JAX and TensorFlow it has those of the
+    last stage, so that several stages share a compiled program, which computes
+    only the thoughts that a row uses.
 
-    Without `steps_per_epoch`, an epoch shows every problem once; its last
-    batch is filled up with rows that carry no loss, so that nothing is compiled
-    for a smaller batch. With it, an epoch takes that many batches from an
-    endless succession of such passes, and every batch is full.
+    Without `steps_per_epoch`, an epoch shows every problem once. Its last batch
+    is padded with rows that carry no loss, so that no program is compiled for a
+    smaller batch. With it, an epoch takes that many batches from an endless
+    series of such passes, and every batch is full.
+
+    Problems are read one by one. With a `cache_folder` their tokens stay on
+    disk, and memory holds a few dozen bytes for each problem, so a file of
+    gigabytes needs a few hundred megabytes of memory. It is tokenized once, and
+    again if the file or the tokenizer changes.
 
     Args:
-        problems: iterable of `Problem`s, or of dictionaries with their keys;
-            at least one.
+        problems: the path of a file that `read_problems` reads, or another
+            source of problems; see `ContinuousThoughtLM.fit`. At least one.
         preprocessor: a `ContinuousThoughtPreprocessor`.
         curriculum: a `Curriculum`.
         batch_size: int. Defaults to `32`.
         shuffle: bool. Whether each pass has its own order. Defaults to `True`.
-        seed: int. Of the order and of the mixing of stages. Defaults to `0`.
-        steps_per_epoch: int. Batches in an epoch. Defaults to one pass.
-        length_groups: int. The most groups of problems of like length. More of
-            them mean less padding, and a program to compile for each on JAX
-            and TensorFlow. On ProsQA with batches of 16, one group computes
-            33% padding, four 14% and sixteen 7%. Defaults to `1`.
-        drop_too_long: bool. Whether problems that do not fit into the
-            preprocessor's `sequence_length` at some stage are left out, and
-            counted in the log, instead of being an error. Defaults to `False`.
-        **kwargs: See `keras.utils.PyDataset`: `workers`, threads that make
-            batches ahead, `use_multiprocessing`, which makes them processes,
-            and `max_queue_size`, the most batches that wait.
+        seed: int. Seed of the order and of the mixing of stages. Defaults to
+            `0`.
+        steps_per_epoch: int. Number of batches in an epoch. Defaults to one
+            pass.
+        length_groups: int. Maximum number of groups of problems of similar
+            length. More groups mean less padding, but JAX and TensorFlow
+            compile a program for each. On ProsQA with batches of 16, one group
+            computes 33% padding, four 14% and sixteen 7%. Defaults to `1`.
+        drop_too_long: bool. Whether to leave out problems that exceed the
+            preprocessor's `sequence_length` at some stage, and to log their
+            number. If not, they raise an error. Defaults to `False`.
+        cache_folder: string or path-like. A folder that keeps the tokens of
+            problem files, created if missing. Needs a path as `problems`.
+            Defaults to `None`: tokens stay in memory.
+        **kwargs: See `keras.utils.PyDataset`: `workers`, the number of threads
+            that prepare batches ahead; `use_multiprocessing`, which makes them
+            processes; and `max_queue_size`, the most batches in the queue.
 
     Raises:
-        ValueError: If there are no problems, if a problem does not fit (names
-            it, its length and what is allowed), or if an argument is not what
-            it should be.
+        ValueError: If there are no problems, if a problem does not fit (the
+            error names it, its length and the limit), or if an argument is
+            invalid.
 
     Example:
     ```python
@@ -101,9 +114,13 @@ class CurriculumDataset(VaryingBatches):
     ```
     """
 
+    # The figure by which a scheduler may begin a stage before the curriculum
+    # says so, if one does.
+    promotes: str | None = None
+
     def __init__(
         self,
-        problems: Iterable[Problem | Mapping],
+        problems: Iterable[Problem | Mapping] | str | os.PathLike,
         preprocessor: ContinuousThoughtPreprocessor,
         curriculum: Curriculum,
         *,
@@ -113,8 +130,9 @@ class CurriculumDataset(VaryingBatches):
         steps_per_epoch: int | None = None,
         length_groups: int = 1,
         drop_too_long: bool = False,
-        **kwargs,
-    ):
+        cache_folder: PathLike | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**_check_workers(kwargs))
         check_instance(
             "preprocessor",
@@ -129,7 +147,6 @@ class CurriculumDataset(VaryingBatches):
             steps_per_epoch = check_count(
                 "steps_per_epoch", steps_per_epoch, 1, MOST_COUNT
             )
-        problems = as_problems("problems", problems)
         self.preprocessor = preprocessor
         self.curriculum = curriculum
         self.batch_size = check_count("batch_size", batch_size, 1, _MOST_ROWS)
@@ -140,54 +157,93 @@ class CurriculumDataset(VaryingBatches):
             "length_groups", length_groups, least=1
         )
         drop_too_long = check_flag("drop_too_long", drop_too_long)
-        tokenized = preprocessor.tokenize_problems(problems)
-        self.kept = self._that_fit(tokenized, drop_too_long)
-        self._problems = [tokenized[index] for index in self.kept]
-        # Those of the pass that was looked at last.
-        self._order = (None, None)
-        self._batches_of = (None, None)
-        self._groups_of_stages = {}
-        self._most = None
+        self._tokens = _tokenize(problems, preprocessor, cache_folder)
+        # The numbers of those that fit: all of them if it is `None`.
+        self._kept = self._that_fit(drop_too_long)
+        self._order = BatchOrder(
+            len(self._tokens) if self._kept is None else len(self._kept),
+            self.batch_size,
+            self.shuffle,
+            self.seed,
+            steps_per_epoch,
+        )
+        self._groupings: dict[int, Grouping] = {}
+        self._most: list[int] | None = None
         self._stage_is_chosen = False
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Makes the dataset give the batches of an epoch (counted from 0)."""
-        self.state = (epoch, self.curriculum.stage(epoch))
+    @property
+    def kept(self) -> np.ndarray:
+        """The indices (from 0, ascending) of the problems that fit."""
+        if self._kept is None:
+            return np.arange(len(self._tokens))
+        return self._kept
+
+    def set_epoch(
+        self,
+        epoch: int,
+        stage: int | None = None,
+        *,
+        epoch_of_stage: int | None = None,
+    ) -> None:
+        """Selects the epoch whose batches the dataset returns.
+
+        Args:
+            epoch: int, counted from 0.
+            stage: int. Defaults to the curriculum's stage of the epoch.
+            epoch_of_stage: int, the epoch within the stage, counted from 0.
+                Defaults to that of the curriculum; with a given `stage`, to its
+                last epoch.
+        """
+        curriculum = self.curriculum
+        if stage is None:
+            stage = curriculum.stage(epoch)
+            if epoch_of_stage is None:
+                epoch_of_stage = epoch - curriculum.first_epoch(stage)
+        self.state = (
+            epoch,
+            stage,
+            curriculum.num_thoughts(stage, epoch_of_stage),
+        )
 
     @property
-    def state(self) -> tuple[int, int]:
-        """The epoch and the stage, from which the batches follow."""
-        return self.epoch, self._stage
+    def state(self) -> tuple[int, int, int]:
+        """Epoch, stage and number of thoughts, which determine the batches."""
+        return self.epoch, self._stage, self._num_thoughts
 
     @state.setter
     def state(self, state):
-        if not isinstance(state, tuple) or len(state) != 2:
-            raise refuse("state", "a tuple of an epoch and a stage", state)
+        if not isinstance(state, tuple) or len(state) != 3:
+            raise refuse(
+                "state", "a tuple of an epoch, a stage and thoughts", state
+            )
         epoch = check_count("state[0]", state[0])
         stage = check_count(
             "state[1]", state[1], most=self.curriculum.last_stage
         )
+        most = self.curriculum.num_thoughts(stage)
+        num_thoughts = check_count("state[2]", state[2], most=most)
         self._lay_out(stage)
-        self.epoch = epoch
+        self.epoch, self._num_thoughts = epoch, num_thoughts
 
     @property
     def stage(self) -> int:
-        """The stage of the batches. `set_epoch` sets it; so may you."""
+        """The stage of the batches, set by `set_epoch` or by you."""
         return self._stage
 
     @stage.setter
     def stage(self, stage: int):
         self._lay_out(self.curriculum.check_stage(stage))
+        self._num_thoughts = self.curriculum.num_thoughts(stage)
         self._stage_is_chosen = True
 
     @property
     def num_thoughts(self) -> int:
-        """The thoughts of the current stage."""
-        return self.curriculum.num_thoughts(self._stage)
+        """The maximum number of thoughts of a problem in the epoch."""
+        return self._num_thoughts
 
-    def check_callbacks(self, callbacks, validation=False) -> None:
-        callbacks = _listed(callbacks)
+    def check_callbacks(self, callbacks: Any, validation: bool = False) -> None:
+        callbacks = listed(callbacks)
         for callback in [] if validation else callbacks:
             other = getattr(callback, "dataset", None)
             if isinstance(other, CurriculumDataset) and other is not self:
@@ -217,141 +273,147 @@ class CurriculumDataset(VaryingBatches):
                 stacklevel=4,
             )
 
-    @contextlib.contextmanager
-    def arranged(self, callbacks, model, epochs, verbose):
+    def train(
+        self,
+        fit: Callable[[Any], Any],
+        callbacks: Any,
+        model: keras.Model,
+        epochs: int,
+        verbose: Verbose,
+    ) -> Any:
         saved = resumable(callbacks)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # It has a model already, and an order of the user's own.
-            yield callbacks
-            return
+            return fit(callbacks)
         # The scheduler first: what others log, save or measure in an epoch
         # is of the stage that it sets.
         callbacks = sorted(
-            _listed(callbacks),
+            listed(callbacks),
             key=lambda one: getattr(one, "dataset", None) is not self,
         )
         if replicas.process_index():
             # The first process writes; two would mix their lines.
             callbacks = [c for c in callbacks if not writes_logs(c)]
         if not saved:
-            yield callbacks
-            return
-        with SavedRun(callbacks, model, self, epochs, verbose) as callbacks:
-            yield callbacks
+            return fit(callbacks)
+        for callback in callbacks:
+            if isinstance(callback, HealthMonitor):
+                callback.begin_run(callbacks)
+        # Only once, because a run that goes back changes the learning rate.
+        described = describe_run(model, self, callbacks)
+        while True:
+            run = SavedRun(callbacks, model, self, epochs, verbose, described)
+            try:
+                with run:
+                    return fit(run)
+            except GoBack:
+                # From the last save, as a run that was killed.
+                pass
 
     def describe(self) -> dict[str, Any]:
-        """Returns what the batches follow from, as plain values.
+        """Returns everything that determines the batches, as plain values.
 
         `problems` is a digest of the tokens of all problems.
         """
-        tokens = hashlib.sha256()
-        for problem in self._problems:
-            tokens.update(repr(tuple(problem)).encode())
+        digest = hashlib.sha256(self._tokens.digest().encode())
+        if self._kept is not None:
+            digest.update(self._kept.astype("<i8").tobytes())
         names = ("batch_size", "shuffle", "seed", "steps_per_epoch")
         return {
-            "problems": {"digest": tokens.hexdigest()[:32]},
+            "problems": {"digest": digest.hexdigest()[:32]},
             "curriculum": dataclasses.asdict(self.curriculum),
             "batches": {
                 name: getattr(self, name) for name in (*names, "length_groups")
             },
         }
 
-    def __len__(self):
-        return self.steps_per_epoch or -(
-            -len(self._problems) // self.batch_size
-        )
+    def __len__(self) -> int:
+        return len(self._order)
 
-    def __getitem__(self, index):
+    def __getitem__(
+        self, index: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        index = self._check_index(index)
+        problems, layouts, num_real, lengths = self._batch(index)
+        # Drawn for the whole batch, and packed for this process alone.
+        here = replicas.local_rows(self.batch_size)
+        x, y, sample_weight = self._pack(problems[here], layouts[here], lengths)
+        fills_up = np.arange(len(problems)) >= num_real
+        sample_weight[fills_up[here]] = 0
+        return x, y, sample_weight
+
+    def problem_numbers(self, index: int) -> list[int]:
+        """Returns which problems a batch of the epoch holds.
+
+        Args:
+            index: int. The number of the batch.
+
+        Returns:
+            A list of ints, the indices of the problems in the dataset's
+            `problems`.
+        """
+        rows, num_real, _ = self._chosen(self._check_index(index))
+        return rows[:num_real]
+
+    def first_rows(self, index: int, most: int) -> dict[str, np.ndarray]:
+        """Returns the five keys of the first rows of a batch of all devices.
+
+        Args:
+            index: int. The number of the batch.
+            most: int. Maximum number of rows.
+        """
+        most = check_count("most", most, least=1)
+        index = self._check_index(index)
+        problems, layouts, num_real, lengths = self._batch(index)
+        rows = slice(min(most, num_real))
+        x, _, _ = self._pack(problems[rows], layouts[rows], lengths)
+        return x
+
+    def _check_index(self, index):
         if is_flag(index) or not isinstance(index, numbers.Integral):
             raise refuse("index", "a whole number", index)
-        if not 0 <= index < len(self):
+        if not 0 <= int(index) < len(self):
             # Not a `ValueError`: it ends a loop over the batches.
             raise IndexError(
                 f"`index` must be from 0 to {len(self) - 1}. Received: "
                 f"index={shown(index)}"
             )
-        chosen, weightless, group = self._choose(index)
-        problems = [self._problems[row] for row in chosen]
+        return int(index)
+
+    def _chosen(self, index):
+        """Returns the problems of a batch, how many are real, its lengths."""
+        grouping = self._groupings[self._stage]
+        chosen = self._order.choose(self.epoch, index, grouping)
+        rows = chosen.rows
+        if self._kept is not None:
+            rows = self._kept[rows].tolist()
+        return rows, chosen.num_real, grouping.lengths[chosen.group]
+
+    def _batch(self, index):
+        """Returns tokenized problems, layouts, and what `_chosen` returns."""
+        rows, num_real, lengths = self._chosen(index)
+        problems = [self._tokens[row] for row in rows]
         random = np.random.default_rng([self.seed, 1, self.epoch, index])
-        layouts = []
-        for problem in problems:
-            layouts.append(
-                self.curriculum.draw_layout(
-                    len(problem.steps), self._stage, random
-                )
+        layouts = [
+            self.curriculum.draw_layout(
+                len(problem.steps),
+                self._stage,
+                random,
+                num_thoughts=self._num_thoughts,
             )
-        # Drawn for the whole batch, and packed for this process alone.
-        here = replicas.local_rows(self.batch_size)
-        x, y, sample_weight = self.preprocessor.pack(
-            problems[here],
-            layouts[here],
-            question_length=group.question_length,
-            response_length=group.response_length,
+            for problem in problems
+        ]
+        return problems, layouts, num_real, lengths
+
+    def _pack(self, problems, layouts, lengths):
+        question_length, response_length = lengths
+        return self.preprocessor.pack(
+            problems,
+            layouts,
+            question_length=question_length,
+            response_length=response_length,
             slots=self._slots(),
         )
-        fills_up = np.arange(len(chosen)) >= len(chosen) - weightless
-        sample_weight[fills_up[here]] = 0
-        return x, y, sample_weight
-
-    def _choose(self, index):
-        """Returns the problems of a batch, how many only fill it up, a group.
-
-        The group is the one that they are all in.
-        """
-        size, total = self.batch_size, len(self._problems)
-        groups = self._groups_of_stages[self._stage]
-        if self.steps_per_epoch is not None:
-            index += self.epoch * self.steps_per_epoch
-            if len(groups) == 1:
-                # One pass goes on where the one before ends.
-                rows = range(index * size, (index + 1) * size)
-                chosen = [
-                    self._ordered(row // total)[row % total] for row in rows
-                ]
-                return chosen, 0, groups[0]
-            number, index = divmod(index, -(-total // size))
-        else:
-            number = self.epoch
-        batches = self._batches(number)
-        group, chosen = batches[index]
-        missing = size - len(chosen)
-        if self.steps_per_epoch is None:
-            return [*chosen, *chosen[-1:] * missing], missing, groups[group]
-        ordered = self._ordered(number)
-        others = itertools.cycle(ordered[np.isin(ordered, groups[group].rows)])
-        return [*chosen, *itertools.islice(others, missing)], 0, groups[group]
-
-    def _batches(self, number):
-        """Returns the group and the problems of each batch of a pass."""
-        # Read once: several threads may be making batches.
-        key, batches = self._batches_of
-        if key == (number, self._stage):
-            return batches
-        groups = self._groups_of_stages[self._stage]
-        ordered = self._ordered(number)
-        batches = []
-        for index, group in enumerate(groups):
-            rows = ordered[np.isin(ordered, group.rows)].tolist()
-            batches += [
-                (index, rows[start : start + self.batch_size])
-                for start in range(0, len(rows), self.batch_size)
-            ]
-        if self.shuffle and len(groups) > 1:
-            random = np.random.default_rng([self.seed, 2, number])
-            batches = [batches[i] for i in random.permutation(len(batches))]
-        self._batches_of = ((number, self._stage), batches)
-        return batches
-
-    def _ordered(self, number):
-        """Returns all problems in the order of a pass."""
-        of, order = self._order
-        if of != number:
-            order = np.arange(len(self._problems))
-            if self.shuffle:
-                random = np.random.default_rng([self.seed, 0, number])
-                order = random.permutation(order)
-            self._order = (number, order)
-        return order
 
     def _slots(self):
         """Returns the thought slots of a batch; `None` for those in use."""
@@ -366,105 +428,114 @@ class CurriculumDataset(VaryingBatches):
         )
 
     def _lay_out(self, stage):
-        if stage not in self._groups_of_stages:
-            self._groups_of_stages[stage] = self._groups(stage)
+        if stage not in self._groupings:
+            self._groupings[stage] = self._group(stage)
         self._stage = stage
 
-    def _groups(self, stage):
+    def _group(self, stage):
         """Returns the problems that share batches at a stage."""
-        question_lengths, response_lengths = self._lengths(stage)
+        lengths = self._lengths(stage)
+        questions, responses = lengths.T
         groups = group_by_length(
-            question_lengths,
-            response_lengths,
-            self.batch_size,
-            self.length_groups,
+            questions, responses, self.batch_size, self.length_groups
         )
-        longest = [int(question_lengths[rows].max()) for rows in groups]
-        longest = zip(
-            longest, [int(response_lengths[rows].max()) for rows in groups]
+        group_of = None
+        if len(groups) > 1:
+            group_of = np.zeros(len(lengths), "uint16")
+            for number, rows in enumerate(groups):
+                group_of[rows] = number
+        return Grouping(
+            group_of,
+            [self._rounded(lengths[rows].max(axis=0)) for rows in groups],
         )
-        return [
-            _Group(rows, *self._rounded(lengths))
-            for rows, lengths in zip(groups, longest)
-        ]
 
     def _lengths(self, stage):
         """Returns the most positions that each problem has at a stage.
 
-        Of its question and of its response, int arrays (problems,).
+        Int array (problems, 2), of its question and of its response.
         """
-        question_lengths, _, response_lengths = np.array(
-            [
-                np.max(
-                    [
-                        problem.lengths(layout)
-                        for layout in self.curriculum.layouts_shown(
-                            len(problem.steps), stage
-                        )
-                    ],
-                    axis=0,
-                )
-                for problem in self._problems
-            ]
-        ).T
-        return question_lengths, response_lengths
+        longest = self._tokens.longest(
+            lambda num_steps: self.curriculum.layouts_shown(num_steps, stage)
+        )
+        return longest[:, :2] if self._kept is None else longest[self._kept, :2]
 
     def _rounded(self, lengths):
         """Returns lengths of question and response that several stages share.
 
         Where steps are compiled, each pair of lengths takes a program.
         """
+        lengths = lengths.tolist()
         if keras.config.backend() == "torch":
             return lengths
         if self._most is None:
             stages = range(self.curriculum.last_stage + 1)
-            self._most = [
-                max(int(each.max()) for each in span)
-                for span in zip(*map(self._lengths, stages))
-            ]
+            most = [self._lengths(stage).max(axis=0) for stage in stages]
+            self._most = np.max(most, axis=0).tolist()
         step = -(-sum(self._most) // _LENGTH_STEPS)
         return [
             min(-(-length // step) * step, most)
             for length, most in zip(lengths, self._most)
         ]
 
-    def _that_fit(self, tokenized, drop_too_long):
+    def _that_fit(self, drop_too_long):
         """Returns the indices of the problems that fit at every stage."""
-        kept, curriculum = [], self.curriculum
-        for index, problem in enumerate(tokenized):
-            layouts = {
-                layout
-                for stage in range(curriculum.last_stage + 1)
-                for layout in curriculum.layouts_shown(
-                    len(problem.steps), stage
-                )
-            }
+        longest = self._tokens.longest(self._layouts_shown)[:, 2]
+        most = self.preprocessor.sequence_length
+        too_long = longest - (not self.preprocessor.markers) > most
+        if not too_long.any():
+            return None
+        if not drop_too_long:
+            index = int(np.argmax(too_long))
+            problem = self._tokens[index]
             try:
-                for layout in layouts:
+                for layout in self._layouts_shown(len(problem.steps)):
                     self.preprocessor.check_length(problem, layout)
             except ValueError as error:
-                if not drop_too_long:
-                    raise ValueError(
-                        f"`problems[{index}]` does not fit: {error}. "
-                        "`drop_too_long=True` leaves such problems out."
-                    ) from error
-            else:
-                kept.append(index)
-        dropped = len(tokenized) - len(kept)
-        if dropped:
-            _log.warning(
-                "left out %d of %d problems that do not fit into %d positions",
-                dropped,
-                len(tokenized),
-                self.preprocessor.sequence_length,
-            )
-        if not kept:
+                raise ValueError(
+                    f"`problems[{index}]` does not fit: {error}. "
+                    "`CurriculumDataset(drop_too_long=True)` leaves such "
+                    "problems out."
+                ) from error
+        _log.warning(
+            "left out %d of %d problems that do not fit into %d positions",
+            too_long.sum(),
+            len(too_long),
+            most,
+        )
+        if too_long.all():
             raise ValueError(
                 "`problems` must hold at least one problem that fits into "
-                f"{self.preprocessor.sequence_length} positions. Received: "
-                f"{len(tokenized)} that do not"
+                f"{most} positions. Received: {len(too_long)} that do not"
             )
-        return kept
+        return np.flatnonzero(~too_long)
+
+    def _layouts_shown(self, num_steps):
+        """Returns the layouts of all stages, for a number of steps."""
+        curriculum = self.curriculum
+        return {
+            layout
+            for stage in range(curriculum.last_stage + 1)
+            for layout in curriculum.layouts_shown(num_steps, stage)
+        }
+
+
+def _tokenize(problems, preprocessor, cache_folder):
+    """Returns the tokens of problems, or of the file that holds them."""
+    is_path = isinstance(problems, str | os.PathLike)
+    if cache_folder is not None:
+        if not is_path:
+            raise ValueError(
+                "`problems` must be the path of a file where `cache_folder` "
+                f"keeps its tokens. Received: problems={shown(problems)} of "
+                f"type {type(problems).__name__}"
+            )
+        return cached_tokens(cache_folder, problems, preprocessor)
+    if is_path:
+        problems = stream_problems(check_path("problems", problems))
+    problems = iterate_problems("problems", problems)
+    return TokenizedProblems.from_problems(
+        tokenize_stream(preprocessor, problems)
+    )
 
 
 def _check_workers(kwargs) -> dict:
@@ -480,7 +551,7 @@ def _check_workers(kwargs) -> dict:
     return kwargs
 
 
-def _listed(callbacks) -> list:
+def listed(callbacks) -> list:
     """Returns the callbacks in what `fit` takes for them."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks.callbacks

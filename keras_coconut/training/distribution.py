@@ -1,47 +1,70 @@
 """Training on several devices: each backend's own engine, chosen and named."""
 
 import contextlib
+import functools
 import json
 import os
+import random
 import sys
-from typing import NamedTuple
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 
-from keras_coconut.checks import check_count, shown
-from keras_coconut.models import replicas
+from keras_coconut.backbones import layouts
+from keras_coconut.checks import check_count, check_flag, refuse, shown
+from keras_coconut.execution import replicas
 
 
 class Devices(NamedTuple):
     """The devices that train together.
 
     Args:
-        count: int. Among how many devices the rows of a batch are divided.
-        processes: int. How many processes train together.
+        count: int. Number of devices that divide the rows of a batch.
+        processes: int. Number of processes that train together.
         process: int. The number of this process; process 0 writes files.
-        engine: string. What divides the work.
+        engine: string. The name of the backend's engine.
+        model_parallel: int. Number of devices that divide each layer. Defaults
+            to `1`.
+
+    Example:
+    ```python
+    with keras_coconut.distribute(1) as devices:
+        if devices.process == 0:
+            print(f"{devices.engine} on {devices.count} devices")
+    ```
     """
 
-    count: int
+    # Hides `tuple.count`, which nobody looks for here.
+    count: int  # type: ignore[assignment]
     processes: int
     process: int
     engine: str
+    model_parallel: int = 1
 
 
 @contextlib.contextmanager
-def distribute(devices: int | None = None):
-    """Divides each batch among several devices.
+def distribute(
+    devices: int | None = None,
+    model_parallel: int = 1,
+    *,
+    shard_optimizer: bool = False,
+) -> Iterator[Devices]:
+    """Divides each batch, and a large model too, among several devices.
 
-    Make, compile and train the model within the `with` block. `batch_size` is
-    that of all devices together, and the numbers are those of one device: the
-    loss is the mean over all labels of the batch, rows that only fill a batch
-    up weigh nothing, and the order of the problems is the same.
+    Make, compile and train the model within the `with` block. `batch_size`
+    counts the rows of all devices together, and results equal those of one
+    device: the loss is the mean over all labels of the batch, padding rows
+    carry no loss, and the order of the problems is the same. Only dropout draws
+    different random numbers.
 
     The engine is the backend's own:
 
-    - JAX: `keras.distribution.DataParallel`. One process computes on all
-      devices of a machine. For several machines, start one process on each and
-      call `jax.distributed.initialize` before anything else.
+    - JAX: `keras.distribution.DataParallel`, or `ModelParallel` with
+      `model_parallel`. One process computes on all devices of a
+      machine. For several machines, start one process on each and call
+      `jax.distributed.initialize` before anything else.
     - TensorFlow: `tf.distribute.MirroredStrategy` on GPUs or logical CPU
       devices, `tf.distribute.TPUStrategy` on TPUs. One machine: Keras 3 does
       not train under `MultiWorkerMirroredStrategy`.
@@ -49,23 +72,39 @@ def distribute(devices: int | None = None):
       `torchrun`, on one machine or several. Gradients are averaged at the end
       of each backward pass.
 
-    Where several processes train together, `fit` takes a `CurriculumDataset`
-    only, which gives each its part of a batch. All of them call `fit`,
-    `evaluate` and `predict`; process 0 shows the progress bar, and has the
-    callbacks of Keras that write files. Dropout draws other numbers than on one
-    device.
+    If several processes train together, `fit` takes only a `CurriculumDataset`,
+    which gives each process its part of a batch. All processes must call `fit`,
+    `evaluate` and `predict`. Only process 0 shows the progress bar and runs the
+    Keras callbacks that write files.
+
+    For a model that does not fit on one device, use `model_parallel` on JAX,
+    which divides weights, gradients, optimizer state and most activations, or
+    `shard_optimizer` on PyTorch, which divides only the optimizer state.
+    docs/devices.md computes what each device then holds.
 
     Args:
-        devices: int. How many devices to use. On PyTorch it must be the number
-            of processes that `torchrun` started. Defaults to all there are.
+        devices: int. Number of devices. On PyTorch it must be the number of
+            processes that `torchrun` started. Defaults to all devices.
+        model_parallel: int. Number of devices that divide each layer: its
+            heads, its feed-forward and the vocabulary. The rows of a batch are
+            divided among `devices / model_parallel` groups. JAX only. Defaults
+            to `1`.
+        shard_optimizer: bool. Whether each process keeps and updates only its
+            part of the optimizer state (ZeRO stage 1). Works for Keras
+            optimizers that treat all elements of a weight alike, such as
+            AdamW. PyTorch only. Defaults to `False`.
 
     Yields:
-        `Devices`, which a line on stderr describes, too.
+        `Devices`. A line on stderr describes them too.
 
     Raises:
         ValueError: If there are fewer devices, if the processes were not
-            started as the backend needs it, or if a strategy or distribution is
-            set already.
+            started as the backend requires, if JAX processes start with
+            different random states, if a strategy or distribution is already
+            set, or if the backend cannot divide a model in this way. When the
+            model is made: if `model_parallel` does not divide its heads or
+            another size. When `fit` begins: if the optimizer state cannot be
+            divided.
 
     Example:
     ```python
@@ -77,15 +116,31 @@ def distribute(devices: int | None = None):
     """
     if devices is not None:
         devices = check_count("devices", devices, least=1)
-    scope = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[
-        keras.config.backend()
-    ]
-    with scope(devices) as engine:
+    model_parallel = check_count("model_parallel", model_parallel, least=1)
+    shard_optimizer = check_flag("shard_optimizer", shard_optimizer)
+    backend = keras.config.backend()
+    if model_parallel > 1 and backend != "jax":
+        raise refuse(
+            "model_parallel", f"1 on {backend}{_INSTEAD}", model_parallel
+        )
+    if shard_optimizer and backend != "torch":
+        raise refuse(
+            "shard_optimizer",
+            f"`False` on {backend}{_INSTEAD}",
+            shard_optimizer,
+        )
+    scopes: dict[str, Callable[..., Any]] = {
+        "jax": functools.partial(_jax, model_parallel=model_parallel),
+        "tensorflow": _tensorflow,
+        "torch": functools.partial(_torch, shard_optimizer=shard_optimizer),
+    }
+    with scopes[backend](devices) as engine:
         found = Devices(
             replicas.devices_of_a_batch(),
             replicas.num_processes(),
             replicas.process_index(),
             engine,
+            model_parallel,
         )
         if found.process == 0:
             print(
@@ -97,8 +152,14 @@ def distribute(devices: int | None = None):
         yield found
 
 
+_INSTEAD = (
+    ": KERAS_BACKEND=jax trains with `model_parallel`, and "
+    "KERAS_BACKEND=torch with `shard_optimizer`"
+)
+
+
 @contextlib.contextmanager
-def _jax(devices):
+def _jax(devices, model_parallel):
     import jax
 
     if keras.distribution.distribution() is not None:
@@ -114,16 +175,60 @@ def _jax(devices):
         )
     _check_enough(devices, every, "the setting `jax_num_cpu_devices`")
     every = every[:devices]
+    local = len(every) // jax.process_count()
+    if local % model_parallel:
+        raise refuse(
+            "model_parallel",
+            f"a divisor of {local}, the number of devices of each process",
+            model_parallel,
+        )
+    # Keras draws initial weights from it; JAX wants them alike.
+    state = zlib.crc32(repr(random.getstate()).encode()) // 4
+    if len(set(replicas.numbers_of_all(state))) > 1:
+        raise ValueError(
+            "`distribute` needs processes that begin with the same random "
+            "numbers: call `keras.utils.set_random_seed` with the same seed in "
+            "each. Received: processes whose random states differ"
+        )
     if len(every) == 1:
         yield f"nothing: {every[0]} alone"
         return
-    distribution = keras.distribution.DataParallel(
-        # A dataset gives each process its own rows.
-        devices=every,
+    # A dataset gives each process its own rows.
+    if model_parallel == 1:
+        distribution = keras.distribution.DataParallel(
+            devices=every, auto_shard_dataset=False
+        )
+    else:
+        distribution = _layers_divided(every, model_parallel)
+    with distribution.scope():
+        engine = f"keras.distribution.{type(distribution).__name__}"
+        yield f"{engine} on {', '.join(every)}"
+
+
+def _layers_divided(devices, model_parallel):
+    """Returns a distribution in which neighbouring devices share a layer."""
+
+    class ModelParallel(keras.distribution.ModelParallel):
+        # No `LayoutMap`: what is divided depends on the shape, too.
+        def get_variable_layout(self, variable):
+            axes: list[str | None] = [None] * len(variable.shape)
+            axis = layouts.divided_axis(
+                variable.path, variable.shape, model_parallel
+            )
+            if axis is not None:
+                axes[axis] = "model"
+            return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+    mesh = keras.distribution.DeviceMesh(
+        (len(devices) // model_parallel, model_parallel),
+        ["batch", "model"],
+        devices,
+    )
+    return ModelParallel(
+        layout_map=keras.distribution.LayoutMap(mesh),
+        batch_dim_name="batch",
         auto_shard_dataset=False,
     )
-    with distribution.scope():
-        yield f"keras.distribution.DataParallel on {', '.join(every)}"
 
 
 @contextlib.contextmanager
@@ -168,7 +273,7 @@ def _tensorflow(devices):
 
 
 @contextlib.contextmanager
-def _torch(devices):
+def _torch(devices, shard_optimizer):
     import torch
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -194,8 +299,14 @@ def _torch(devices):
     begun = torch.distributed.is_initialized()
     if not begun:
         torch.distributed.init_process_group("nccl" if on_gpus else "gloo")
+    from keras_coconut.execution import optimizer_parts
+
+    engine = f"torch.distributed over {torch.distributed.get_backend()}"
+    if shard_optimizer:
+        engine += ", each with its part of the optimizer state"
     try:
-        yield f"torch.distributed over {torch.distributed.get_backend()}"
+        with optimizer_parts.divided(shard_optimizer):
+            yield engine
     finally:
         if not begun:
             torch.distributed.destroy_process_group()

@@ -1,4 +1,6 @@
-"""Problems of like length together, in few groups of one shape each."""
+"""Groups problems of similar length into a few groups of one shape each."""
+
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,8 @@ def group_by_length(
     """
     lengths = np.stack([question_lengths, response_lengths])
     everything = np.arange(lengths.shape[1])
+    if num_groups == 1:
+        return [everything]
     groups = [(everything, _best_cut(everything, lengths, batch_size))]
     while len(groups) < num_groups:
         most = max(range(len(groups)), key=lambda i: groups[i][1][0])
@@ -38,7 +42,7 @@ def group_by_length(
 
 def _best_cut(rows, lengths, batch_size):
     """Returns the positions that the best cut saves, and its two parts."""
-    best = (0, None)
+    best: tuple[Any, Any] = (0, None)
     sizes = np.arange(batch_size, len(rows), batch_size)
     if not len(sizes):
         return best

@@ -1,57 +1,57 @@
-"""How a run is saved; saved_run.py does it."""
+"""The callback whose settings say how a run is saved; see saved_run.py."""
 
 import datetime
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 
-from keras_coconut.checks import check_count, check_path, refuse
+from keras_coconut.checks import PathLike, check_count, check_path, refuse
 
 
 class ResumableTraining(keras.callbacks.Callback):
-    """Saves a `fit` while it runs; the same `fit` called again resumes it.
+    """Saves a `fit` while it runs; calling the same `fit` again resumes it.
 
-    A resumed run continues with the step after the save, inside an epoch too,
-    and computes exactly what the undisturbed run computes on the same backend:
-    weights, optimizer, random numbers, metrics, the order of the data,
-    `History`, the best figures of callbacks, and the rows of
-    `keras.callbacks.CSVLogger` and `TensorBoard` are part of a save. A `fit`
-    that is finished already restores the trained model and returns.
+    A resumed run continues with the training step after the save, also within
+    an epoch. On the same backend the result equals that of an uninterrupted
+    run: a save holds the weights, optimizer, random numbers, metrics, the order
+    of the data, `History`, the best figures of callbacks, and the rows of
+    `keras.callbacks.CSVLogger` and `TensorBoard`. If the `fit` has already
+    finished, calling it again restores the trained model and returns.
 
-    A save is written by a thread while training goes on. It appears once it is
-    whole, and its name holds the digest of its content; only then are older
-    ones deleted. The first is written before the first step, so that a folder
-    that cannot be written to is found at once.
+    A thread writes each save while training continues. A save appears once it
+    is complete, and its name holds the digest of its content; only then are
+    older ones deleted. The first save is written before the first training
+    step, so that a folder that cannot be written to raises an error at once.
 
-    Where several processes train together, all of them read the folder and the
-    first writes to it, so they must share it.
+    If several processes train together, all of them read the folder and process
+    0 writes to it, so they must share it.
 
-    A save opens on the other backends. There the run continues with other
-    random numbers: dropout draws from the generators of its backend.
+    A save also opens on the other backends. The run then continues with
+    different random numbers: dropout draws from the backend's generators.
 
     The callback needs a `CurriculumDataset`, whose batches follow from a seed,
-    and callbacks given as a list. Of a callback, every plain attribute is saved
-    that changed since the start: numbers, strings, arrays, and structures of
-    these. What else a callback of your own remembers starts anew.
+    and a list of callbacks. Of each callback, it saves every plain attribute
+    that has changed since the start: numbers, strings, arrays, and structures
+    of these. Other attributes of your own callbacks start anew.
 
     Args:
-        folder: string or path-like. Made if it is missing. One run at a time
-            can use it.
-        every: int, the most optimizer steps between two saves; or a
-            `datetime.timedelta`, the least time between them. The end of the
+        folder: string or path-like. Created if it is missing. Only one run at a
+            time can use it.
+        every: int, the maximum number of training steps between two saves; or a
+            `datetime.timedelta`, the minimum time between them. The end of the
             training is always saved. Defaults to `100`.
-        keep: int. How many saves stay. With 2 there is another one to resume
-            from if a disk damages the newest. Defaults to `2`.
-        allow_changes: strings. What may differ between a save and the run that
-            resumes from it, as the error says it: of `"problems"`,
+        keep: int. Number of saves to keep. With 2, there is another one to
+            resume from if the newest is damaged. Defaults to `2`.
+        allow_changes: sequence of strings. What may differ between a save and
+            the run that resumes from it: any of `"problems"`,
             `"curriculum"`, `"batches"`, `"backbone"`, `"optimizer"`,
             `"trainable"`, `"callbacks"` and `"version"`. Defaults to `()`.
 
     Raises:
-        ValueError: If an argument is not one of these. When the `fit` begins:
-            if another run uses the folder, if a save is damaged, or if it is
-            of another run; names the file and what differs. Nothing is
-            restored then.
+        ValueError: If an argument is invalid. When the `fit` begins: if another
+            run uses the folder, or if a save is damaged or of another run. The
+            error names the file and what differs; nothing is restored.
         OSError: If a save cannot be written. The one before it stays.
 
     Example:
@@ -72,11 +72,12 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
+        folder: PathLike,
         every: int | datetime.timedelta = 100,
+        *,
         keep: int = 2,
         allow_changes: Iterable[str] = (),
-    ):
+    ) -> None:
         super().__init__()
         self.folder = check_path("folder", folder)
         if isinstance(every, datetime.timedelta):
@@ -88,7 +89,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.keep = check_count("keep", keep, least=1)
         self.allow_changes = _check_changes(allow_changes)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not getattr(self.model, "_resumes_runs", False):
             raise ValueError(
                 "`ResumableTraining` needs `ContinuousThoughtLM.fit` on a "

@@ -1,8 +1,8 @@
-"""The state of a training run: taken from its objects, and given back.
+"""The state of a training run: read from its objects, and restored.
 
-All values are copies in NumPy, in the same order on every backend, so that a
-save opens on another one. The states of random numbers that belong to a backend
-are given back to that one only.
+All values are NumPy copies, in the same order on every backend, so that a save
+opens on another backend. The random state of a backend is restored only on that
+backend.
 """
 
 import random
@@ -13,15 +13,16 @@ import numpy as np
 from keras import ops
 
 from keras_coconut.checks import shown
-from keras_coconut.models import replicas
+from keras_coconut.execution import replicas
 from keras_coconut.training.callback_state import writes_logs
+from keras_coconut.versions import __version__
 
-# What `ContinuousThoughtLM` is told by the `CurriculumScheduler`.
+# What the `CurriculumScheduler` sets on a `ContinuousThoughtLM`.
 _TOLD = ("num_thoughts", "thought_kind")
 
 
 def take_model(model) -> dict[str, Any]:
-    """Returns copies of all variables, and what the model has been told.
+    """Returns copies of all variables, and the model's thinking settings.
 
     Args:
         model: a built and compiled `ContinuousThoughtLM`.
@@ -98,7 +99,7 @@ def _assign(variables, values):
 
 def take_random() -> dict[str, Any]:
     """Returns the states of all random numbers that layers and data draw."""
-    # First: where there is none yet, it draws from Python's.
+    # First, because if it does not exist yet, it draws its seed from Python.
     keras_seed = np.array(ops.convert_to_numpy(_keras_seed().state))
     state = {
         "python": random.getstate(),
@@ -164,8 +165,6 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
     Returns:
         A dictionary of dictionaries of plain values.
     """
-    import keras_coconut
-
     serialize = keras.saving.serialize_keras_object
     weights = enumerate(model.weights)
     return {
@@ -190,8 +189,19 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
                 if not writes_logs(each)
             ]
         },
-        "version": {"keras_coconut": keras_coconut.__version__},
+        "version": {"keras_coconut": __version__},
     }
+
+
+def described_rate(described: dict[str, dict[str, Any]]) -> float | None:
+    """Returns the learning rate of a description; `None` for a schedule."""
+    for key, text in described["optimizer"].items():
+        if key.endswith("config.learning_rate"):
+            try:
+                return float(text)
+            except ValueError:
+                return None
+    return None
 
 
 def _name(loss):

@@ -1,14 +1,18 @@
-"""A `fit` that is saved while it runs, and resumed exactly where it was."""
+"""A `fit` that is saved while it runs, and resumes exactly."""
 
 import datetime
+import logging
 import sys
 import time
 import zlib
+from typing import Any
 
 import keras
 
 from keras_coconut.checks import refuse, shown
-from keras_coconut.models import replicas
+from keras_coconut.execution import replicas
+from keras_coconut.execution.finite import first_not_finite
+from keras_coconut.execution.optimizer_views import innermost
 from keras_coconut.training import run_state
 from keras_coconut.training.callback_state import (
     CallbackStates,
@@ -16,19 +20,22 @@ from keras_coconut.training.callback_state import (
     log_sizes,
     this_process,
 )
+from keras_coconut.training.health_monitor import GoBack, HealthMonitor
 from keras_coconut.training.resumable_training import ResumableTraining
 from keras_coconut.training.saves import Saves
 
+_log = logging.getLogger("keras_coconut")
+
 
 class SavedRun(keras.callbacks.CallbackList):
-    """The callbacks of a `fit` that is saved, at the points where it may be.
+    """The callbacks of a `fit`, which saves it between training steps.
 
-    No callback stands at these points: before all others where a step begins,
-    and after all others, `History` too, where an epoch ends. In an epoch that
-    is resumed, Keras counts through the steps that were taken before; no
-    callback hears of them, and the model skips them.
+    A save must come before all callbacks when a step begins, and after all
+    callbacks, `History` included, when an epoch ends. No single callback has
+    these positions. In a resumed epoch Keras counts through the steps taken
+    before; callbacks are not told of them, and the model skips them.
 
-    A context manager, which leaves the folder to others.
+    A context manager, which releases the folder.
 
     Args:
         callbacks: list of callbacks, one of them a `ResumableTraining`.
@@ -36,14 +43,15 @@ class SavedRun(keras.callbacks.CallbackList):
         dataset: the `CurriculumDataset` that it is trained on.
         epochs: int.
         verbose: see `keras.Model.fit`.
+        described: what `run_state.describe_run` returned when the `fit` began.
     """
 
-    def __init__(self, callbacks, model, dataset, epochs, verbose):
+    def __init__(self, callbacks, model, dataset, epochs, verbose, described):
         self._options = _only_one(callbacks)
         # Before a callback begins a log.
         self._logs_before = log_sizes(callbacks)
         self._dataset = dataset
-        self._described = run_state.describe_run(model, dataset, callbacks)
+        self._described = described
         self._is_first = replicas.process_index() == 0
         if replicas.num_processes() > 1 and not isinstance(
             self._options.every, int
@@ -54,8 +62,9 @@ class SavedRun(keras.callbacks.CallbackList):
                 "whose clocks differ",
                 self._options.every,
             )
-        self._saves = None
-        error = self._restored = None
+        self._saves: Any = None  # Until the folder is open.
+        self._restored: Any = None
+        error: Exception | None = None
         try:
             self._saves = Saves(
                 self._options.folder, self._options.keep, self._is_first
@@ -80,6 +89,9 @@ class SavedRun(keras.callbacks.CallbackList):
             if self._saves is not None:
                 self._saves.close()
             raise
+        self._monitors = [c for c in callbacks if isinstance(c, HealthMonitor)]
+        self._skipped = set().union(*(m.skipped_steps for m in self._monitors))
+        self._told = False
         self._epoch = self._first_step = self._step = 0
         self._steps = 0  # Of the whole run.
         self._saved_steps, self._saved_at = 0, time.monotonic()
@@ -88,12 +100,20 @@ class SavedRun(keras.callbacks.CallbackList):
         self._model._resumes_runs = True
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is GoBack:
+            # What they remember of steps that count as not taken.
+            self._states.reset()
+            if any(m.returns_since_save > 1 for m in self._monitors):
+                self._saves.drop_newest()
         self._model._resumes_runs = False
         self._model._initial_epoch = None
-        self._model.skips_step = False
+        self._model.skips_step = self._model.leaves_step_out = False
         self._dataset.first_batch = 0
         self._saves.close()
+        if kind is GoBack:
+            # None shall read the folder before the first has written to it.
+            replicas.numbers_of_all(0)
 
     def _agree(self, error):
         """Raises an error where processes do not resume from the same save."""
@@ -146,14 +166,18 @@ class SavedRun(keras.callbacks.CallbackList):
         self._model.skips_step = batch < self._first_step
         if self._model.skips_step:
             return
+        left_out = (self._epoch, batch) in self._skipped
+        self._model.skips_step = self._model.leaves_step_out = left_out
         if self._restored is not None:
             if batch:
-                # Once more: whatever begins an epoch, and may reset or draw
-                # something then, did so before the save.
+                # Again, because what runs at the start of an epoch, and may
+                # reset or draw something, ran before the save.
                 self._give(self._restored)
                 model = self._options.model
                 run_state.give_metrics(model, self._restored["model"])
             self._restored = None
+        if self._model.skips_step:
+            return
         self._step = batch
         # Not before the first: what begins an epoch would do so twice.
         if batch and self._is_due():
@@ -190,6 +214,18 @@ class SavedRun(keras.callbacks.CallbackList):
         # The property of a callback brings the variables up to date on JAX.
         model = self._options.model
         self._saved_steps, self._saved_at = self._steps, time.monotonic()
+        not_finite = first_not_finite(model)
+        for monitor in self._monitors:
+            monitor.before_save(not_finite)
+        if not_finite is not None:
+            if not self._told:
+                _log.warning(
+                    "the run is not saved any more, so that its last good save "
+                    "stays: the weight %s is not finite",
+                    not_finite,
+                )
+            self._told = True
+            return
         self._saves.write(
             self._steps,
             {
@@ -250,16 +286,16 @@ class SavedRun(keras.callbacks.CallbackList):
 
     def _give(self, saved):
         model = self._options.model
-        # What mixed precision with float16 wraps.
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        rate = optimizer.get_config().get("learning_rate")
         run_state.give_model(model, saved["model"])
         if saved["described"]["optimizer"] != self._described["optimizer"]:
             # It may differ: a learning rate that was changed is wanted.
-            if isinstance(rate, float):
-                optimizer.learning_rate = rate
+            rate = run_state.described_rate(self._described)
+            if rate is not None:
+                innermost(model.optimizer).learning_rate = rate
         self._states.set(saved["callbacks"])
         run_state.give_random(saved["random"])
+        for monitor in self._monitors:
+            monitor.after_restore()
 
 
 def _only_one(callbacks):

@@ -1,8 +1,8 @@
-"""The saves of a training run: files that are whole, checked and few.
+"""The save files of a training run: complete, checked and few.
 
 A save is one file of NumPy's own format: the arrays of a structure of plain
-values, after the structure itself as JSON. It is written aside and moved into
-place, and its name holds the digest of its content.
+values, after the structure itself as JSON. It is written to a temporary file
+and moved into place, and its name holds the digest of its content.
 """
 
 import concurrent.futures
@@ -29,7 +29,7 @@ _LOCK, _NOTES = "lock", "processes"
 
 
 class Saves:
-    """The saves in a folder, which one run at a time has for itself.
+    """The saves in a folder, which one run at a time may use.
 
     Args:
         folder: string. Made if it is missing.
@@ -39,14 +39,15 @@ class Saves:
             together, the others only read. Defaults to `True`.
 
     Raises:
-        ValueError: If another run has the folder.
+        ValueError: If another run uses the folder.
         OSError: If the folder cannot be written to.
     """
 
     def __init__(self, folder: str, keep: int, writes: bool = True):
         self.folder = folder
         self._keep = keep
-        self._pending = self._writer = None
+        self._pending: concurrent.futures.Future | None = None
+        self._writer: concurrent.futures.ThreadPoolExecutor | None = None
         make_folder(folder)
         if not writes:
             return
@@ -65,7 +66,7 @@ class Saves:
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
 
     def close(self) -> None:
-        """Waits for what is being written, and leaves the folder to others."""
+        """Waits for the last write, and releases the folder."""
         if self._writer is None:
             return
         try:
@@ -112,12 +113,19 @@ class Saves:
                 f"Nothing was restored; {remedy}"
             ) from error
 
+    def drop_newest(self) -> None:
+        """Deletes the newest save, if there is another one."""
+        self.wait()
+        names = self._sorted()
+        if self._writer is not None and len(names) > 1:
+            os.unlink(os.path.join(self.folder, names[-1]))
+
     def write(self, number: int, state: Any) -> None:
-        """Writes a save while the caller goes on.
+        """Writes a save in the background.
 
         Args:
             number: int. The newest save is that of the highest number.
-            state: plain values; see `plain`. Nobody may change them.
+            state: plain values; see `plain`. They must not change later.
 
         Raises:
             OSError: If the save before this one could not be written.
@@ -127,7 +135,7 @@ class Saves:
             self._pending = self._writer.submit(self._write, number, state)
 
     def wait(self) -> None:
-        """Waits until the last save is whole, or raises what it raised."""
+        """Waits until the last save is complete, or raises its error."""
         pending, self._pending = self._pending, None
         if pending is None:
             return
@@ -144,7 +152,7 @@ class Saves:
     def _write(self, number, state):
         with written_aside(self.folder) as (file, move):
             hashed = _Hashed(file)
-            arrays = []
+            arrays: list[np.ndarray] = []
             text = json.dumps(_pack(state, arrays))
             arrays.insert(0, np.frombuffer(text.encode(), "uint8"))
             for array in arrays:
@@ -176,7 +184,7 @@ class _Hashed:
 def _read(path):
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-        expected = _PATTERN.fullmatch(os.path.basename(path)).group(2)
+        [(_, expected)] = _PATTERN.findall(os.path.basename(path))
         if found != expected:
             size = os.path.getsize(path)
             raise ValueError(
@@ -205,13 +213,14 @@ def plain(value: Any) -> Any:
     plain({"best": 0.5, "weights": (np.zeros(3),)})
     ```
     """
-    arrays = []
+    arrays: list[np.ndarray] = []
     return _unpack(_pack(value, arrays), [array.copy() for array in arrays])
 
 
 def equal(one: Any, other: Any) -> bool:
     """Returns whether two structures of plain values are the same."""
-    found, arrays = [], ([], [])
+    found: list[str] = []
+    arrays: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for value, own in zip((one, other), arrays):
         found.append(json.dumps(_pack(value, own)))
     return found[0] == found[1] and all(

@@ -14,7 +14,7 @@ from keras_coconut.backbones import Decoder
 def test_the_first_thought_decodes_as_the_next_word_would(text_model):
     """Thought 1 is the hidden state at <bot>: KerasHub's next-token logits."""
     question = "start 3, +4"
-    decoded = decode_thoughts(text_model, [question], 2, top_k=4)
+    decoded = decode_thoughts(text_model, [question], num_thoughts=2, top_k=4)
     assert [len(slots) for slots in decoded] == [2]
     (ids,) = text_model.preprocessor.tokenize_questions([question])
     ids = np.array([ids])
@@ -36,19 +36,27 @@ def test_the_first_thought_decodes_as_the_next_word_would(text_model):
 def test_each_question_has_exactly_its_own_thoughts(text_model):
     questions = ["start 3, +4", "start 5, *2", "start 1, -1"]
     counts = [1, 3, 0]
-    decoded = decode_thoughts(text_model, questions, np.array(counts))
+    decoded = decode_thoughts(
+        text_model, questions, num_thoughts=np.array(counts)
+    )
     assert [len(thoughts) for thoughts in decoded] == counts
     for question, count, thoughts in zip(questions, counts, decoded):
-        alone = decode_thoughts(text_model, question, count, batch_size=1)
+        alone = decode_thoughts(
+            text_model, question, num_thoughts=count, batch_size=1
+        )
         assert [[e.token for e in slot] for slot in thoughts] == [
             [e.token for e in slot] for slot in alone[0]
         ]
-    assert decode_thoughts(text_model, questions, 0) == [[], [], []]
+    assert decode_thoughts(text_model, questions, num_thoughts=0) == [
+        [],
+        [],
+        [],
+    ]
 
 
 def test_no_more_is_held_than_a_few_thoughts(text_model, monkeypatch):
     questions = ["start 3, +4", "start 5, *2", "start 1, -1"]
-    expected = decode_thoughts(text_model, questions, 3)
+    expected = decode_thoughts(text_model, questions, num_thoughts=3)
     sizes = []
     logits = Decoder.logits
 
@@ -58,7 +66,7 @@ def test_no_more_is_held_than_a_few_thoughts(text_model, monkeypatch):
 
     monkeypatch.setattr(Decoder, "logits", watched)
     monkeypatch.setattr(thoughts_module, "_AT_ONCE", 4)
-    found = decode_thoughts(text_model, questions, 3)
+    found = decode_thoughts(text_model, questions, num_thoughts=3)
     assert sizes == [(1, 4, 16), (1, 4, 16), (1, 1, 16)]
     for slots, others in zip(found, expected):
         for slot, other in zip(slots, others):
@@ -67,8 +75,12 @@ def test_no_more_is_held_than_a_few_thoughts(text_model, monkeypatch):
 
 def test_the_most_probable_tokens_first(text_model):
     size = text_model.backbone.vocabulary_size
-    (slots,) = decode_thoughts(text_model, "start 3, +4", 2, top_k=size)
-    (best,) = decode_thoughts(text_model, "start 3, +4", 2, np.int64(5))
+    (slots,) = decode_thoughts(
+        text_model, "start 3, +4", num_thoughts=2, top_k=size
+    )
+    (best,) = decode_thoughts(
+        text_model, "start 3, +4", num_thoughts=2, top_k=np.int64(5)
+    )
     for slot, first in zip(slots, best):
         chances = [entry.probability for entry in slot]
         assert sum(chances) == pytest.approx(1, abs=1e-5)
@@ -102,7 +114,7 @@ def test_arguments_of_decoding(text_model, change, message):
 def test_pauses_hold_nothing_to_decode(text_model):
     text_model.thought_kind = "pause"
     with pytest.raises(ValueError, match="`thought_kind` must be 'continuous'"):
-        decode_thoughts(text_model, ["a"], 1)
+        decode_thoughts(text_model, ["a"], num_thoughts=1)
 
 
 HISTORY = {

@@ -42,6 +42,11 @@ ARRAYS = dict(
     sample_weight=no_thoughts(*SHAPE),
 )
 
+# Batches are given: no curriculum belongs to them.
+PROBLEMS = dict(
+    curriculum=given(bad.NO_INSTANCE), stage=given(bad.NO_SMALL_COUNT)
+)
+
 
 def labels():
     """Of which `SHAPE` is the shape of no batch."""
@@ -62,20 +67,29 @@ TABLE = {
             **ARRAYS,
             batch_size=given(bad.NO_COUNT_FROM_1),
             class_weight=NO_CLASS_WEIGHTS,
+            curriculum=given(bad.NO_INSTANCE),
         ),
         dict(batch_size=[np.int64(2), None]),
+        named=dict(x="`x`|`curriculum`"),
     ),
     "ContinuousThoughtLM.evaluate": Call(
         quietly("evaluate", verbose=0),
         lambda s: labels(),
-        dict(**ARRAYS, batch_size=given(bad.NO_COUNT_FROM_1)),
+        dict(**ARRAYS, batch_size=given(bad.NO_COUNT_FROM_1), **PROBLEMS),
         dict(batch_size=[np.int64(2), None]),
+        named=dict(x="`x`|`curriculum`"),
     ),
     "ContinuousThoughtLM.predict": Call(
         quietly("predict", verbose=0),
         lambda s: labels(),
-        dict(x=NO_BATCHES, batch_size=given(bad.NO_COUNT_FROM_1)),
+        dict(x=NO_BATCHES, batch_size=given(bad.NO_COUNT_FROM_1), **PROBLEMS),
         dict(batch_size=[np.int64(2), None]),
+        named=dict(x="`x`|`curriculum`"),
+    ),
+    "ContinuousThoughtLM.predict_thoughts": Call(
+        quietly("predict_thoughts"),
+        lambda s: labels(),
+        dict(x=NO_BATCHES),
     ),
     "ContinuousThoughtLM.train_on_batch": Call(
         # It trains: no good call, which the tests of `fit` make.
@@ -98,14 +112,15 @@ def test_bad_arguments(call, name):
     bad.check_bad(call, name)
 
 
-METHODS = ["__call__", "predict_on_batch", "train_on_batch", "think"]
+READERS = ["think", "predict_thoughts"]
+METHODS = ["__call__", "predict_on_batch", "train_on_batch", *READERS]
 
 
 @pytest.mark.parametrize("key", [*batches.KEYS, "thoughts"])
 @pytest.mark.parametrize("method", METHODS)
 def test_keys(method, key):
-    if method == "think" and key not in batches.QUESTION_KEYS:
-        pytest.skip("`think` reads the question alone")
+    if method in READERS and key not in batches.QUESTION_KEYS:
+        pytest.skip(f"`{method}` reads the question alone")
     values = no_thoughts(3, 2)
     if key in batches.KEYS:
         values = [..., *wrong(batch()[key].shape)]

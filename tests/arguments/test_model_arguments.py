@@ -1,6 +1,7 @@
 """Every argument of the model and of its `generate` and `think`."""
 
 import functools
+import pathlib
 import tempfile
 
 import bad_values as bad
@@ -41,15 +42,24 @@ def preset():
     return folder
 
 
+@functools.cache
+def published():
+    folder = tempfile.TemporaryDirectory()
+    keras_coconut.write_published_model(bad.setting().model, folder.name)
+    return folder
+
+
 NO_STOPS = (
     *(5, "x", "", [-1], [10**9], [1.5], ["1"], [True], [[1]], [[1], [1, 2]]),
     *({1}, {1: 1}, 1.5, True, [None], [bad.INTEGER], b"1", bad.TEXT, bad.ARRAY),
     *(np.array([1.0]), np.array([[1]]), np.array(1), [np.nan], object()),
 )
 STOPS = ((), [5], (np.int64(5),), np.array([5, 6], "uint8"), None, "auto")
-THINKING = ("questions", "num_thoughts", "batch_size")
+THINKING = ("num_thoughts", "batch_size")
+# Of something that is drawn.
+DRAWN = dict(num_samples=2, thought_noise=0.5)
 WRITING = dict(
-    questions=bad.NO_QUESTIONS,
+    inputs=bad.NO_QUESTIONS,
     max_length=given(bad.NO_COUNT_FROM_1),
     num_thoughts=(*bad.NO_COUNTS, 65, [1, 2, 65]),
     stop_token_ids=NO_STOPS,
@@ -64,12 +74,28 @@ ALSO = dict(
     batch_size=[np.int8(2), bad.INTEGER],
     verbose=[False, np.False_, np.int64(0)],
     thoughts=[np.ones((3, 2, HIDDEN), "float16"), None],
-    questions=[np.array(QUESTIONS), tuple(QUESTIONS)],
+    inputs=[np.array(QUESTIONS), tuple(QUESTIONS), b"1?", [b"1?"] * 3],
+)
+SAMPLING = dict(
+    num_samples=given(bad.NO_COUNT_FROM_1),
+    seed=given(bad.NO_COUNT),
+    thought_noise=[
+        -0.5,
+        1e38,
+        "1",
+        None,
+        [0.5],
+        np.nan,
+        np.inf,
+        True,
+        bad.ARRAY,
+    ],
+    thought_dropout=bad.NO_FLAG,
 )
 
 
 def writing():
-    return dict(questions=QUESTIONS, max_length=1, num_thoughts=1)
+    return dict(inputs=QUESTIONS, max_length=1, num_thoughts=1)
 
 
 def put(owner, name):
@@ -118,35 +144,71 @@ TABLE = {
     "ContinuousThoughtLM.generate": Call(
         lambda s: s.model.generate,
         lambda s: writing(),
-        WRITING,
-        ALSO,
+        {**WRITING, **SAMPLING, "strip_prompt": bad.NO_FLAG},
+        {**ALSO, "strip_prompt": [np.False_]},
         # A dictionary is asked for its thoughts first.
-        dict(questions=r"`questions|`num_thoughts`"),
+        dict(inputs=r"`inputs|`num_thoughts`"),
+    ),
+    "generate(samples)": Call(
+        lambda s: s.model.generate,
+        lambda s: {**writing(), **DRAWN},
+        SAMPLING,
+        dict(
+            num_samples=[np.int64(2), None],
+            seed=[np.uint8(3), None],
+            thought_noise=[np.float32(0.5), 1],
+            thought_dropout=[np.False_],
+        ),
     ),
     "ContinuousThoughtLM.generate_tokens": Call(
         lambda s: s.model.generate_tokens,
         lambda s: writing(),
-        {**WRITING, "on_response": given(bad.NO_INSTANCE)},
-        {**ALSO, "on_response": [lambda row, tokens: None]},
-    ),
-    "ContinuousThoughtLM.think": Call(
-        lambda s: s.model.think,
-        lambda s: dict(questions=QUESTIONS, num_thoughts=1),
         {
-            **{k: WRITING[k] for k in THINKING},
-            "layers": ("0", 0, 1.5, [2], [-1], ["0"], [None], [True], {0: 1}),
+            **WRITING,
+            **SAMPLING,
+            "on_response": given(bad.NO_INSTANCE),
+            "skipped_positions": (*given(bad.NO_COUNTS), 65, [1, 2, 65]),
+            "response_start": (*bad.NO_TEXT, " ", "###"),
         },
         {
-            **{k: ALSO[k] for k in THINKING},
-            "layers": [[0], (np.int64(0),), None],
+            **ALSO,
+            "on_response": [lambda row, tokens: None],
+            "skipped_positions": [np.int64(1), (0, 1, 1), None],
         },
-        dict(questions=r"`questions|`num_thoughts`"),
     ),
+    **{
+        f"ContinuousThoughtLM.{name}": Call(
+            lambda s, name=name: getattr(s.model, name),
+            lambda s: dict(questions=QUESTIONS, num_thoughts=1),
+            {
+                **{k: WRITING[k] for k in THINKING},
+                "questions": bad.NO_QUESTIONS,
+                "layers": (
+                    "0",
+                    0,
+                    1.5,
+                    [2],
+                    [-1],
+                    ["0"],
+                    [None],
+                    [True],
+                    {0: 1},
+                ),
+            },
+            {
+                **{k: ALSO[k] for k in THINKING},
+                "questions": ALSO["inputs"][:2],
+                "layers": [[0], (np.int64(0),), None],
+            },
+            dict(questions=r"`questions|`num_thoughts`"),
+        )
+        for name in ("think", "read_states")
+    },
     "generate(a dictionary)": Call(
         lambda s: without_preprocessor().generate,
-        lambda s: dict(questions=prompt(), max_length=1, stop_token_ids=None),
+        lambda s: dict(inputs=prompt(), max_length=1, stop_token_ids=None),
         dict(
-            questions=["1?", ["1?"], 3, None, {}, {"question_ids": [[1]]}],
+            inputs=["1?", ["1?"], 3, None, {}, {"question_ids": [[1]]}],
             max_length=WRITING["max_length"],
             num_thoughts=[1, [1, 1, 1], "x", bad.TEXT, bad.INTEGER, bad.ARRAY],
             stop_token_ids=[*NO_STOPS, "auto"],
@@ -155,7 +217,7 @@ TABLE = {
             thoughts=no_thoughts(3, 2),
         ),
         dict(thoughts=[np.ones((3, 2, HIDDEN))], stop_token_ids=[[5], ()]),
-        named=dict(questions="`questions`|`x`|`question_mask`"),
+        named=dict(inputs="`inputs`|`x`|`question_mask`"),
     ),
     "think(a dictionary)": Call(
         lambda s: s.model.think,
@@ -170,6 +232,29 @@ TABLE = {
             batch_size=bad.NO_COUNT_FROM_1,
         ),
         named=dict(questions="`x`"),
+    ),
+    "read_published_model": Call(
+        lambda s: keras_coconut.read_published_model,
+        lambda s: dict(path=pathlib.Path(published().name)),
+        dict(
+            path=(*bad.NO_PATH, "missing"),
+            config=(*given(bad.NO_PATH), {}, {"model_type": "gpt2"}, "missing"),
+            tokenizer=given(bad.NO_INSTANCE),
+        ),
+        dict(config=[None], tokenizer=[None]),
+        # What a dictionary says is said of the model.
+        dict(config="`config`|its config|a config"),
+    ),
+    "write_published_model": Call(
+        lambda s: keras_coconut.write_published_model,
+        lambda s: dict(model=s.model, folder=published().name),
+        dict(
+            model=bad.NO_INSTANCE,
+            folder=bad.NO_PATH,
+            wrapped=bad.NO_FLAG,
+            dtype=(*given(bad.NO_CHOICE), "int8"),
+        ),
+        dict(wrapped=[np.True_, False], dtype=[np.str_("bfloat16"), None]),
     ),
     "ContinuousThoughtLM.compile": Call(
         lambda s: tiny.text_model(layers=1).compile,

@@ -11,7 +11,12 @@ import pytest
 import tiny
 from bad_values import Call, given
 
-from keras_coconut import Problem, read_problems, write_problems
+from keras_coconut import (
+    Problem,
+    read_problems,
+    stream_problems,
+    write_problems,
+)
 from keras_coconut.datasets.arithmetic import (
     arithmetic_words,
     load_arithmetic,
@@ -27,6 +32,8 @@ from keras_coconut.datasets.published import (
 )
 from keras_coconut.datasets.registry import load_dataset
 from keras_coconut.datasets.splits import Splits
+
+pytestmark = pytest.mark.any_backend
 
 PROBLEMS = tiny.problems(3)
 SPLITS = dict(
@@ -97,6 +104,12 @@ TABLE = {
         lambda s: read_problems,
         lambda s: dict(path=f"{FOLDER}/coconut.json"),
         dict(path=bad.NO_PATH),
+    ),
+    "stream_problems": Call(
+        lambda s: stream_problems,
+        lambda s: dict(path=f"{FOLDER}/coconut.json"),
+        dict(path=bad.NO_PATH, on_read=(3, "x", [])),
+        dict(on_read=[print, None]),
     ),
     "read_gsm8k": Call(
         lambda s: read_gsm8k,

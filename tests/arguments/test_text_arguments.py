@@ -13,7 +13,9 @@ from bad_values import Call, given
 import keras_coconut
 from keras_coconut.curriculum import Layout
 from keras_coconut.text.marker_tokens import MARKERS
-from keras_coconut.text.word_tokenizer import make_word_tokenizer
+from keras_coconut.text.word_tokenizer import make_word_tokenizer, problem_words
+
+pytestmark = pytest.mark.any_backend
 
 LAYOUTS = [Layout(0, 0), Layout(1, 2), Layout(0, 1, 0, "pause")]
 
@@ -184,6 +186,12 @@ TABLE = {
             marker_tokens=NO_MARKER_TOKENS,
         ),
         dict(backbone=[None], marker_tokens=[None, ("a", "b", "c")]),
+    ),
+    "problem_words": Call(
+        lambda s: problem_words,
+        lambda s: dict(problems=tiny.problems(2)),
+        dict(problems=bad.NO_PROBLEMS, most=bad.NO_COUNT_FROM_1),
+        dict(most=[np.int64(5), bad.INTEGER]),
     ),
     "make_word_tokenizer": Call(
         lambda s: make_word_tokenizer,

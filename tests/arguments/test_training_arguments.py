@@ -12,6 +12,8 @@ import keras_coconut
 from keras_coconut import Curriculum, CurriculumDataset
 from keras_coconut.curriculum import check_thought_kind
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture(autouse=True, scope="module")
 def made_once():
@@ -33,6 +35,7 @@ NO_NUMBER = (
     *("0.5", True, np.True_, [0.5], 1j, np.nan, np.inf, -np.inf, None),
     *(bad.INTEGER, bad.TEXT, bad.ARRAY, object(), b"1"),
 )
+NO_INDEX = ("1", 1.5, True, np.True_, None, [1], {}, bad.ARRAY, bad.TEXT)
 TABLE = {
     # Which values are wrong, tests/test_curriculum.py says; here those that
     # are long or too many for any memory.
@@ -52,6 +55,7 @@ TABLE = {
             mixing_probability=(*NO_NUMBER, -0.1, 1.1),
             pad_latent_to_max=bad.NO_FLAG,
             thought_kind=bad.NO_CHOICE,
+            one_thought_at_a_time=bad.NO_FLAG,
         ),
     ),
     "Curriculum of tokens": Call(
@@ -86,8 +90,11 @@ TABLE = {
     "Curriculum.num_thoughts": Call(
         lambda s: s.dataset.curriculum.num_thoughts,
         lambda s: dict(stage=1),
-        dict(stage=(*bad.NO_SMALL_COUNT, 4)),
-        dict(stage=[np.int64(3)]),
+        dict(
+            stage=(*bad.NO_SMALL_COUNT, 4),
+            epoch_of_stage=given(bad.NO_COUNT),
+        ),
+        dict(stage=[np.int64(3)], epoch_of_stage=[np.int64(3), None]),
     ),
     "method_curriculum": Call(
         lambda s: keras_coconut.method_curriculum,
@@ -109,7 +116,8 @@ TABLE = {
             batch_size=2,
         ),
         dict(
-            problems=bad.NO_PROBLEMS,
+            # A string is a path: tests/text/test_tokenized_problems.py.
+            problems=[v for v in bad.NO_PROBLEMS if not isinstance(v, str)],
             preprocessor=bad.NO_INSTANCE,
             curriculum=bad.NO_INSTANCE,
             batch_size=(*bad.NO_SMALL_COUNT, 0),
@@ -138,8 +146,16 @@ TABLE = {
     "CurriculumDataset.set_epoch": Call(
         lambda s: s.dataset.set_epoch,
         lambda s: dict(epoch=0),
-        dict(epoch=bad.NO_COUNT),
-        dict(epoch=[np.int64(3), bad.INTEGER, 0]),
+        dict(
+            epoch=bad.NO_COUNT,
+            stage=(*given(bad.NO_SMALL_COUNT), 4),
+            epoch_of_stage=given(bad.NO_COUNT),
+        ),
+        dict(
+            epoch=[np.int64(3), bad.INTEGER, 0],
+            stage=[np.int64(3), None],
+            epoch_of_stage=[np.int64(3), None],
+        ),
     ),
     "CurriculumDataset.stage": Call(
         put("stage"),
@@ -149,13 +165,51 @@ TABLE = {
     ),
     "CurriculumDataset.state": Call(
         put("state"),
-        lambda s: dict(state=(0, 0)),
+        lambda s: dict(state=(0, 0, 0)),
         dict(
             state=[
-                *(*bad.NO_INSTANCE, (1,), (1, 2, 3), [1, 2], (0, 4), (-1, 0)),
-                *((1.5, 0), (0, 1.0), ("1", 0), (0, None), (True, 0)),
-                *((-bad.INTEGER, 0), (0, bad.INTEGER), (bad.ARRAY, 0)),
+                *(*bad.NO_INSTANCE, (1,), (1, 2), [1, 2, 0], (0, 4, 0)),
+                *((-1, 0, 0), (0, 1, 2), (0, 1, -1), (0, 1, 1.0), (0, 1, "1")),
+                *((1.5, 0, 0), (0, 1.0, 0), ("1", 0, 0), (0, None, 0)),
+                *((-bad.INTEGER, 0, 0), (0, bad.INTEGER, 0), (True, 0, 0)),
+                *((bad.ARRAY, 0, 0), (0, 1, bad.INTEGER), (0, 1, bad.ARRAY)),
             ]
+        ),
+    ),
+    "CurriculumDataset.problem_numbers": Call(
+        lambda s: s.dataset.problem_numbers,
+        lambda s: dict(index=1),
+        dict(index=NO_INDEX),
+        dict(index=[np.int64(1)]),
+    ),
+    "CurriculumDataset.first_rows": Call(
+        lambda s: s.dataset.first_rows,
+        lambda s: dict(index=1, most=2),
+        dict(
+            index=NO_INDEX,
+            most=bad.NO_COUNT_FROM_1,
+        ),
+        dict(index=[np.int64(1)], most=[np.int64(1), 99]),
+    ),
+    "HealthMonitor": Call(
+        lambda s: keras_coconut.HealthMonitor,
+        lambda s: {},
+        dict(
+            on_trouble=bad.NO_CHOICE,
+            spike=(*given(NO_NUMBER), 1, -3.0),
+            thoughts_every=(*given(bad.NO_COUNT), 0),
+            most_growth=(*given(NO_NUMBER), 1, 0.5),
+            least_spread=(*NO_NUMBER, -0.1, 1.1),
+            rate_factor=(*NO_NUMBER, 0, -0.5, 1.5),
+            skip_batches=bad.NO_FLAG,
+            most_returns=bad.NO_COUNT,
+        ),
+        dict(
+            spike=[None, 3, np.float32(2)],
+            thoughts_every=[None, np.int64(3)],
+            most_growth=[None],
+            rate_factor=[1],
+            most_returns=[0, np.int64(3)],
         ),
     ),
     "CurriculumScheduler": Call(
@@ -165,8 +219,14 @@ TABLE = {
             dataset=bad.NO_INSTANCE,
             validation_dataset=(*given(bad.NO_INSTANCE), 0, False),
             reset_optimizer=(*bad.NO_CHOICE, "Stage"),
+            promote_after=(*given(bad.NO_COUNT), 0),
+            monitor=(*bad.NO_TEXT, ""),
         ),
-        dict(validation_dataset=[None], reset_optimizer=[np.str_("never")]),
+        dict(
+            validation_dataset=[None],
+            reset_optimizer=[np.str_("never")],
+            promote_after=[np.int64(3), None],
+        ),
     ),
     "ResumableTraining": Call(
         lambda s: keras_coconut.ResumableTraining,

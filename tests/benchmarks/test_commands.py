@@ -2,15 +2,14 @@
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
+import scripts
 
-ROOT = pathlib.Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks/results/base_train.json"
+RESULTS = scripts.ROOT / "benchmarks/results/base_train.json"
 
 TINY = [
     "--layers=1",
@@ -26,14 +25,14 @@ TINY = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(scripts.ROOT)
+    monkeypatch.syspath_prepend(scripts.ROOT)
+
+
 def start(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-    )
+    return scripts.start(arguments, **environment)
 
 
 def refused(module, *arguments, **environment):
@@ -49,57 +48,59 @@ def refused(module, *arguments, **environment):
     return line
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("now", "flags only.*now"),
-        ("--preset huge", "--preset=huge: .*base"),
-        ("--backends mxnet", "--backends=.*mxnet.*tensorflow, jax, torch"),
-        ("--backends jax,jax", "--backends=.*only once"),
-        ("--measures trian", "--measures=.*trian.*growth"),
-        ("--measures=", "--measures=.*at least one"),
-        ("--modes xxl", "--modes=.*xxl.*graph, xla, eager"),
-        ("--backends jax --modes graph", "--backends: jax .*jax has xla"),
-        ("--backends jax,torch --modes graph,eager", "--backends: jax "),
-        ("--backends torch --modes eager,xla", "--modes: xla .*torch has"),
-        ("--rounds 0", "--rounds=0: .*positive"),
-        ("--rounds many", "--rounds=many: must be a whole number"),
-        ("--steps -1", "--steps=-1: .*positive"),
-        ("--tokens 0 --measures generate", "--tokens=0: .*positive"),
-        ("--tokens 3", "--tokens is for --measures=generate"),
-        ("--layers 0", "--layers .*at least 1.* 0"),
-        ("--hidden -8", "--hidden .*at least 1.* -8"),
-        ("--heads 5", "--heads must divide --hidden.*5 and --hidden=256"),
-        ("--batch 0", "--batch .*at least 1.* 0"),
-        ("--thoughts -1", "--thoughts .*at least 0.* -1"),
-        ("--response 1", "--response .*at least 2.* 1"),
-        ("--vocabulary 3", "--vocabulary .*at least 5.* 3"),
-        ("--padding 1", "--padding .*below 1.* 1.0"),
-        ("--padding nan", "--padding .*below 1.* nan"),
-        ("--dtype int8", "--dtype=int8: .*float32"),
-        ("--question 1000", "--question, --thoughts and --response .*1030"),
-        ("--measures generate --tokens 999", "--tokens .*1024"),
-        ("--measures growth --thoughts 0", "--thoughts .*growth"),
-        ("--rematerialize", "--rematerialize is for --measures=memory"),
-        ("--measures memory --keep_memory", "--keep_memory .*left out"),
-        ("--official nix", "--official=nix: .*coconut.py"),
-        ("--official_python nix", "--official_python=nix: .*interpreter"),
-        ("--official_python python3", "--official_python needs --official"),
-        ("--json nix/a.json", "--json .*folder that exists.*nix/a.json"),
-        ("--json docs", "--json .*ends in .json"),
-        (f"--json {RESULTS}", "--json must be a new file; --overwrite"),
-        ("--plot nix/a.png", "--plot .*folder that exists.*nix/a.png"),
-        ("--plot a.pdf", "--plot .*ends in .png.*a.pdf"),
-        ("--plot a.png --measures growth", "--plot needs .*train, compile"),
-    ],
-)
-def test_flags_of_the_benchmarks(flags, expected):
+@pytest.mark.any_backend
+def test_flags_of_the_benchmarks():
     before = RESULTS.read_bytes()
-    line = refused("benchmarks", *flags.split())
-    assert re.search(expected, line), line
+    cases = {
+        "now": "flags only.*now",
+        "--preset": "--preset",
+        "--measure train": "--measure is not.*--measures[?]",
+        "--preset huge": "--preset=huge: .*base",
+        "--backends mxnet": "--backends=.*mxnet.*tensorflow, jax, torch",
+        "--backends jax,jax": "--backends=.*only once",
+        "--measures trian": "--measures=.*trian.*growth",
+        "--measures=": "--measures=.*at least one",
+        "--modes xxl": "--modes=.*xxl.*graph, xla, eager",
+        "--backends jax --modes graph": "--backends: jax .*jax has xla",
+        "--backends jax,torch --modes graph,eager": "--backends: jax ",
+        "--backends torch --modes eager,xla": "--modes: xla .*torch has",
+        "--rounds 0": "--rounds=0: .*positive",
+        "--rounds many": "--rounds=many: must be a whole number",
+        "--steps -1": "--steps=-1: .*positive",
+        "--tokens 0 --measures generate": "--tokens=0: .*positive",
+        "--tokens 3": "--tokens is for --measures=generate",
+        "--layers 0": "--layers .*at least 1.* 0",
+        "--hidden -8": "--hidden .*at least 1.* -8",
+        "--heads 5": "--heads must divide --hidden.*5 and --hidden=256",
+        "--batch 0": "--batch .*at least 1.* 0",
+        "--thoughts -1": "--thoughts .*at least 0.* -1",
+        "--response 1": "--response .*at least 2.* 1",
+        "--vocabulary 3": "--vocabulary .*at least 5.* 3",
+        "--padding 1": "--padding=1.0: .*below 1",
+        "--padding nan": "--padding=nan: .*finite",
+        "--dtype int8": "--dtype=int8: .*float32",
+        "--question 1000": "--question, --thoughts and --response .*1030",
+        "--measures generate --tokens 999": "--tokens .*1024",
+        "--measures growth --thoughts 0": "--thoughts .*growth",
+        "--rematerialize": "--rematerialize is for --measures=memory",
+        "--measures memory --keep_memory": "--keep_memory .*left out",
+        "--official nix": "--official=nix: .*coconut.py",
+        "--official_python nix": "--official_python=nix: .*interpreter",
+        "--official_python python3": "--official_python needs --official",
+        "--json nix/a.json": "--json .*folder that exists.*nix/a.json",
+        "--json docs": "--json .*ends in .json",
+        f"--json {RESULTS}": "--json must be a new file; --overwrite",
+        "--plot nix/a.png": "--plot .*folder that exists.*nix/a.png",
+        "--plot a.pdf": "--plot .*ends in .png.*a.pdf",
+        "--plot a.png --measures growth": "--plot needs .*train, compile",
+    }
+    scripts.all_refused("benchmarks", cases, ["benchmarks.__main__"])
     assert RESULTS.read_bytes() == before
+    # As a user calls it.
+    assert "flags only" in refused("benchmarks", "now")
 
 
+@pytest.mark.any_backend
 def test_the_official_code(tmp_path):
     (tmp_path / "coconut.py").touch()
     flags = [f"--official={tmp_path}"]
@@ -113,6 +114,7 @@ def test_the_official_code(tmp_path):
     assert f"has torch and transformers. Received: {bare}" in line
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -130,7 +132,10 @@ def test_the_official_code(tmp_path):
         ([{"what": "memory", "which": "both"}], "baseline or coconut.*both"),
     ],
 )
-def test_arguments_of_a_worker(arguments, expected):
+def test_arguments_of_a_worker(arguments, expected, monkeypatch):
+    from benchmarks import worker
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     spec = {"what": "train", "shape": {}, "mode": "xla", "rounds": 1}
     spec["steps"] = 1
     texts = []
@@ -141,10 +146,11 @@ def test_arguments_of_a_worker(arguments, expected):
                 {k: v for k, v in changed.items() if v is not None}
             )
         texts.append(changes)
-    line = refused("benchmarks.worker", *texts, KERAS_BACKEND="jax")
-    assert re.search(expected, line), line
+    with pytest.raises(SystemExit, match=f"^benchmarks.worker: .*{expected}"):
+        worker.main(texts)
 
 
+@pytest.mark.any_backend
 def test_a_worker_without_its_backend():
     spec = {"what": "train", "shape": {}, "mode": "xla", "rounds": 1}
     text = json.dumps({**spec, "steps": 1})
@@ -156,7 +162,7 @@ def test_a_worker_without_its_backend():
 FAILING = """
 import json, sys
 import benchmarks.__main__ as benchmarks
-from benchmarks.flag_checks import run
+from command_line import run
 python = sys.executable
 code = {
     "compile": "import sys; sys.exit('first words\\\\nlast words')",
@@ -172,6 +178,7 @@ run(benchmarks.main)
 """
 
 
+@pytest.mark.any_backend
 def test_measurements_that_fail(tmp_path):
     path = tmp_path / "results.json"
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -216,31 +223,30 @@ def test_a_measurement_from_start_to_end(tmp_path):
         assert result["of_baseline"] > 0 and len(result["coconut"]) == 1
     assert json.loads(finished.stdout.splitlines()[-1]) == report
     # A picture of it, drawn twice only if told.
-    drawn = start("-m", "benchmarks.plot", picture, path)
-    assert drawn.returncode == 0, drawn.stderr
-    assert picture.stat().st_size > 3_000
-    line = refused("benchmarks.plot", picture, path)
-    assert "--overwrite" in line and str(picture) in line
-    again = start("-m", "benchmarks.plot", "--overwrite", picture, path)
-    assert again.returncode == 0, again.stderr
+    with scripts.here("benchmarks.plot") as plot:
+        assert plot(picture, path) is None
+        assert picture.stat().st_size > 3_000
+        line = plot(picture, path)
+        assert "--overwrite" in line and str(picture) in line
+        assert plot("--overwrite", picture, path) is None
 
 
+@pytest.mark.any_backend
 def test_arguments_of_the_plot(tmp_path):
     out, damaged = tmp_path / "out.png", tmp_path / "damaged.json"
     damaged.write_text('{"results": [{"of_baseline": 1}]}')
     empty = tmp_path / "empty.json"
     empty.write_text('{"results": []}')
-    for arguments, expected in (
-        ([], "OUT.png and at least one.*nothing"),
-        ([out], "OUT.png and at least one.*out.png"),
-        ([RESULTS, RESULTS], "OUT.png .*ends in .png"),
-        ([tmp_path / "nix/out.png", RESULTS], "folder that exists"),
-        ([out, tmp_path / "nix.json"], "nix.json must be a file.*NotFound"),
-        ([out, damaged], "damaged.json must be a file.*KeyError"),
-        ([out, empty], "ratio to the baseline.*empty.json"),
-    ):
-        line = refused("benchmarks.plot", *arguments)
-        assert re.search(expected, line), line
+    cases = {
+        "": "OUT.png and at least one.*nothing",
+        f"{out}": "OUT.png and at least one.*out.png",
+        f"{RESULTS} {RESULTS}": "OUT.png .*ends in .png",
+        f"{tmp_path}/nix/out.png {RESULTS}": "folder that exists",
+        f"{out} {tmp_path}/nix.json": "nix.json must be a file.*NotFound",
+        f"{out} {damaged}": "damaged.json must be a file.*KeyError",
+        f"{out} {empty}": "ratio to the baseline.*empty.json",
+    }
+    scripts.all_refused("benchmarks.plot", cases)
     assert not out.exists()
 
 
@@ -254,45 +260,99 @@ def vocabulary(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("module", "flags", "expected"),
-    [
-        ("padding", "", "--problems must have a value"),
-        ("padding", "--problems nix", "--problems=nix: .*exists"),
-        ("padding", "--vocabulary docs", "--vocabulary=docs: .*merges.txt"),
-        ("padding", "--batch_size 0", "--batch_size=0: .*positive"),
-        ("padding", "--max_stage -1", "--max_stage=-1: .*non-negative"),
-        ("padding", "--length_groups 1,0", "--length_groups=.*at least 1"),
-        ("padding", "--length_groups 4,4", "--length_groups=.*only once"),
-        ("datasets", "", "--dataset must have a value"),
-        ("datasets", "--dataset gsm8k", "--dataset=gsm8k: .*prosqa"),
-        ("datasets", "--published nix", "--published=nix: .*exists"),
-        ("datasets", "--problems 0", "--problems=0: .*positive"),
-        ("datasets", "--permutations 0", "--permutations=0: .*positive"),
-        ("datasets", "--seed -1", "--seed=-1: .*non-negative"),
-    ],
-)
-def test_flags_of_the_others(module, flags, expected):
-    line = refused(f"benchmarks.{module}", *flags.split())
-    assert re.search(expected, line), line
+@pytest.mark.any_backend
+def test_flags_of_the_others():
+    padding = {
+        "": "--problems must have a value",
+        "--problems nix": "--problems=nix: .*exists",
+        "--vocabulary docs": "--vocabulary=docs: .*merges.txt",
+        "--batch_size 0": "--batch_size=0: .*positive",
+        "--max_stage -1": "--max_stage=-1: .*non-negative",
+        "--length_groups 1,0": "--length_groups=.*at least 1",
+        "--length_groups 4,4": "--length_groups=.*only once",
+    }
+    datasets = {
+        "": "--dataset must have a value",
+        "--dataset gsm8k": "--dataset=gsm8k: .*prosqa",
+        "--published nix": "--published=nix: .*exists",
+        "--problems 0": "--problems=0: .*positive",
+        "--permutations 0": "--permutations=0: .*positive",
+        "--seed -1": "--seed=-1: .*non-negative",
+    }
+    streaming = {
+        "--gigabytes 0": "--gigabytes=0.0: .*at least 0.0001",
+        "--folder nix": "--folder=nix: .*exists",
+        "--step 3": "--step is not.*--steps[?]",
+    }
+    scaling = {
+        "--devices 2": "--devices=2: .*1 among them",
+        "--devices 1,2 --batch_size 3": "--batch_size .*3 for",
+        "--question 301": "--question=301",
+    }
+    for name, cases in (
+        ("padding", padding),
+        ("datasets", datasets),
+        ("streaming", streaming),
+        ("scaling", scaling),
+    ):
+        scripts.all_refused(f"benchmarks.{name}", cases)
 
 
+@pytest.mark.any_backend
 def test_files_that_the_others_cannot_use(vocabulary):
     problems = vocabulary / "problems.json"
     problems.write_text('[{"question": "1?", "steps": [], "answer": "1"}]')
     damaged = vocabulary / "damaged.json"
     damaged.write_text('[{"question": ')
-    line = refused(
-        "benchmarks.padding",
-        f"--problems={damaged}",
-        f"--vocabulary={vocabulary}",
-    )
-    assert f"--problems: `{damaged}`" in line or str(damaged) in line
+    with scripts.here("benchmarks.padding") as padding:
+        line = padding(f"--problems={damaged}", f"--vocabulary={vocabulary}")
+    assert f"--problems: `{damaged}`" in line
     # Not of ProsQA: its graph is missing.
-    line = refused(
-        "benchmarks.datasets",
-        "--dataset=prosqa",
-        f"--published={problems}",
-        f"--vocabulary={vocabulary}",
-    )
+    with scripts.here("benchmarks.datasets") as datasets:
+        line = datasets(
+            "--dataset=prosqa",
+            f"--published={problems}",
+            f"--vocabulary={vocabulary}",
+        )
     assert "--published: " in line and "idx_to_symbol" in line
+
+
+@pytest.mark.any_backend
+def test_streaming(tmp_path, monkeypatch, capsys):
+    """With a file of a megabyte; its processes are this one."""
+    with scripts.here("benchmarks.streaming") as streaming:
+
+        def run(command, **kwargs):
+            *python, name = command[:3]
+            assert python == [sys.executable, "-m"]
+            assert name == "benchmarks.streaming"
+            end = streaming(*command[3:])
+            printed = capsys.readouterr().out
+            return subprocess.CompletedProcess(command, end or 0, printed)
+
+        monkeypatch.setattr(subprocess, "run", run)
+        end = streaming(
+            *("--gigabytes=0.0001", "--steps=2", "--batch_size=4"),
+            f"--folder={tmp_path}",
+        )
+        assert end is None
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"] == 10_000  # It is made in tens of thousands.
+    for name in ("first_start", "second_start"):
+        assert found[name]["seconds_to_first_batch"] >= 0
+        assert len(found[name]["losses"]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.any_backend
+def test_scaling():
+    """On one device."""
+    finished = start(
+        *("-m", "benchmarks.scaling", "--devices=1", "--layers=1"),
+        *("--hidden_dim=64", "--vocabulary=300", "--batch_size=2"),
+        *("--question=8", "--steps=6", "--rounds=1"),
+        OMP_NUM_THREADS="1",
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    found = json.loads(finished.stdout)
+    assert found["1 devices"]["efficiency"] == 1

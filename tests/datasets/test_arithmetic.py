@@ -11,6 +11,8 @@ from keras_coconut.datasets.arithmetic import (
     make_arithmetic,
 )
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize(("operations", "modulus"), [(1, 2), (3, 10), (7, 23)])
 def test_every_step_is_right(operations, modulus):

@@ -11,6 +11,8 @@ import pytest
 
 from keras_coconut.datasets.prontoqa import load_prontoqa
 
+pytestmark = pytest.mark.any_backend
+
 RULE = re.compile(
     r"(?:(Each|Every) (\w+) is|(\w+) are) (not )?(?:an? )?(\w+)\."
 )
@@ -53,7 +55,7 @@ def follow(rules, concept):
 
 
 def test_every_claim_is_judged_right():
-    problems = load_prontoqa(200, 0, 0, seed=5).train
+    problems = load_prontoqa(train=200, validation=0, test=0, seed=5).train
     forms, negations, lengths = collections.Counter(), [], []
     for problem in problems:
         rules, concepts, claimed_not, asked = read(problem)
@@ -86,7 +88,9 @@ def test_every_claim_is_judged_right():
 
 def test_other_numbers_of_hops():
     for hops in (1, 3, 6):
-        (problem,) = load_prontoqa(1, 0, 0, num_hops=hops).train
+        (problem,) = load_prontoqa(
+            train=1, validation=0, test=0, num_hops=hops
+        ).train
         assert len(problem.steps) == hops + 1
         rules, concepts, claimed_not, asked = read(problem)
         held = {**follow(rules, concepts[0]), **follow(rules, concepts[1])}
@@ -118,5 +122,9 @@ def test_bad_arguments(arguments, message):
 
 def test_numbers_of_numpy_are_numbers():
     one = np.int64(1)
-    of_numpy = load_prontoqa(one, one, one, seed=one, num_hops=np.uint8(2))
-    assert of_numpy == load_prontoqa(1, 1, 1, seed=1, num_hops=2)
+    of_numpy = load_prontoqa(
+        train=one, validation=one, test=one, seed=one, num_hops=np.uint8(2)
+    )
+    assert of_numpy == load_prontoqa(
+        train=1, validation=1, test=1, seed=1, num_hops=2
+    )

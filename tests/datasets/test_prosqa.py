@@ -16,6 +16,8 @@ from keras_coconut.datasets.prosqa import load_prosqa, symbolic_words
 from keras_coconut.datasets.registry import load_dataset
 from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
+pytestmark = pytest.mark.any_backend
+
 PUBLISHED = {"nodes": 22.82, "edges": 36.26, "steps": 3.75, "paths": 1.613}
 
 
@@ -60,7 +62,9 @@ def paths_by_length(edges, start):
 
 @pytest.mark.parametrize("symbolic", [False, True])
 def test_every_answer_is_true_and_every_wrong_target_unreachable(symbolic):
-    problems = load_prosqa(400, 0, 0, symbolic=symbolic, seed=3).train
+    problems = load_prosqa(
+        train=400, validation=0, test=0, symbolic=symbolic, seed=3
+    ).train
     figures = {"nodes": [], "edges": [], "steps": [], "paths": []}
     first = 0
     for problem in problems:
@@ -110,11 +114,17 @@ def test_every_answer_is_true_and_every_wrong_target_unreachable(symbolic):
 
 def test_deeper_and_larger_graphs():
     problems = load_prosqa(
-        0, 0, 10, num_nodes=60, min_steps=8, max_steps=12, symbolic=True
+        train=0,
+        validation=0,
+        test=10,
+        num_nodes=60,
+        min_steps=8,
+        max_steps=12,
+        symbolic=True,
     ).test
     assert {len(problem.steps) for problem in problems} <= set(range(8, 13))
-    wider = load_prosqa(50, 0, 0, mean_parents=3.0).train
-    usual = load_prosqa(50, 0, 0).train
+    wider = load_prosqa(train=50, validation=0, test=0, mean_parents=3.0).train
+    usual = load_prosqa(train=50, validation=0, test=0).train
     edges = [
         np.mean([len(problem.extra["edges"]) for problem in problems])
         for problems in (wider, usual)
@@ -170,9 +180,9 @@ def test_bad_arguments(arguments, message):
 
 def test_numbers_and_flags_of_numpy():
     assert load_prosqa(
-        np.int64(3),
-        np.uint8(1),
-        np.int32(0),
+        train=np.int64(3),
+        validation=np.uint8(1),
+        test=np.int32(0),
         seed=np.int64(2),
         num_nodes=np.int64(20),
         min_steps=np.int8(2),
@@ -181,9 +191,9 @@ def test_numbers_and_flags_of_numpy():
         symbolic=np.True_,
         verbose=np.int64(0),
     ) == load_prosqa(
-        3,
-        1,
-        0,
+        train=3,
+        validation=1,
+        test=0,
         seed=2,
         num_nodes=20,
         min_steps=2,

@@ -14,6 +14,8 @@ from keras_coconut.datasets import published
 from keras_coconut.datasets.gsm8k import load_gsm8k, read_gsm8k, write_gsm8k
 from keras_coconut.datasets.published import hash_as_json, load_published
 
+pytestmark = pytest.mark.any_backend
+
 LINES = (
     "He ate 3 of 7, how many are left?||<<7-3=4>> #### 4\n"
     "Ann  has $1,000 || halves it?||<<1000/2=500>> <<500*2=1000>> #### 1,000\n"
@@ -274,14 +276,14 @@ def test_two_downloads_at_a_time_do_not_mix(web, tmp_path, monkeypatch):
 @pytest.mark.parametrize("split", ["valid", None, 3, ["train"]])
 def test_an_unknown_split(split, tmp_path):
     with pytest.raises(ValueError, match="`split` must be one of"):
-        published.read_split("prosqa", split, tmp_path)
+        published.read_split("prosqa", split, folder=tmp_path)
 
 
 @pytest.mark.parametrize("folder", [3, "", b"data", ["data"], "a\0b"])
 def test_what_is_no_folder(folder):
     for read in (
         load_gsm8k,
-        lambda folder: published.read_split("prosqa", "train", folder),
+        lambda folder: published.read_split("prosqa", "train", folder=folder),
     ):
         with pytest.raises(ValueError, match="`folder` must be a path"):
             read(folder)

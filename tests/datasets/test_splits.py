@@ -9,6 +9,8 @@ from keras_coconut import Problem
 from keras_coconut.datasets.registry import DATASETS, load_dataset
 from keras_coconut.datasets.splits import Splits, draw_splits
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_seeds_hashes_and_no_problem_in_two_splits(name):

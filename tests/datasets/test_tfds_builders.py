@@ -16,6 +16,8 @@ import keras_coconut
 from keras_coconut.datasets import gsm8k, prontoqa, prosqa
 from keras_coconut.datasets.registry import load_dataset
 
+pytestmark = pytest.mark.any_backend
+
 SIZES = {"train": 3, "validation": 2, "test": 1}
 
 

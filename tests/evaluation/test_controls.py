@@ -5,6 +5,7 @@ import pytest
 import tiny
 
 import keras_coconut
+from keras_coconut import progress
 from keras_coconut.evaluation import controls
 from keras_coconut.evaluation.problems import evaluate_problems
 
@@ -47,7 +48,7 @@ def test_thoughts_in_a_dictionary(text_model):
 def test_what_replaces_thoughts():
     thoughts = np.random.default_rng(0).normal(3, 1, (9, 2, 5))
     found = controls.replace_thoughts(thoughts, seed=1)
-    assert {"none", *found} == set(controls.CONTROLS)
+    assert {"none", "removed", *found} == set(controls.CONTROLS)
     np.testing.assert_allclose(
         np.linalg.norm(found["noise"], axis=-1),
         np.linalg.norm(thoughts, axis=-1),
@@ -61,6 +62,44 @@ def test_what_replaces_thoughts():
     assert all(giver != row for row, giver in enumerate(givers))
     np.testing.assert_array_equal(found["other"], thoughts[givers])
     np.testing.assert_allclose(found["mean"][4, 1], thoughts[:, 1].mean(axis=0))
+    assert not found["zeros"].any()
+    assert found["zeros"].shape == thoughts.shape
+
+
+def test_earlier_files_hold_the_thoughts_of_the_same_seed():
+    thoughts = np.random.default_rng(0).normal(3, 1, (5, 2, 4))
+    random = np.random.default_rng(7)
+    noise = random.normal(size=thoughts.shape)
+    order = random.permutation(5).tolist()
+    found = controls.replace_thoughts(thoughts, seed=7)
+    np.testing.assert_allclose(
+        found["noise"] / np.linalg.norm(found["noise"], axis=-1)[..., None],
+        noise / np.linalg.norm(noise, axis=-1)[..., None],
+    )
+    for giver, taker in zip(order, order[1:] + order[:1]):
+        np.testing.assert_array_equal(found["other"][taker], thoughts[giver])
+
+
+def test_shuffled_thoughts_are_never_in_their_own_order():
+    thoughts = np.arange(400, dtype="float64").reshape(50, 4, 2)
+    counts = [2, 4, 1, 3, 0] * 10
+    shuffled = controls.replace_thoughts(thoughts, seed=3, num_thoughts=counts)[
+        "shuffled"
+    ]
+    orders = set()
+    for row, count in enumerate(counts):
+        order = ((shuffled[row, :, 0] - thoughts[row, 0, 0]) / 2).astype(int)
+        np.testing.assert_array_equal(shuffled[row], thoughts[row, order])
+        own = list(range(4))
+        assert sorted(order[:count]) == own[:count]
+        assert list(order[count:]) == own[count:]
+        assert count < 2 or list(order) != own
+        orders.add((count, *order))
+    # Of the 23 others of four, and of the 5 others of three.
+    assert len([each for each in orders if each[0] == 4]) > 5
+    assert len([each for each in orders if each[0] == 3]) > 2
+    two = controls.replace_thoughts(thoughts[:, :2])["shuffled"]
+    np.testing.assert_array_equal(two, thoughts[:, 1::-1])
 
 
 def test_controls_of_a_model(text_model):
@@ -69,14 +108,19 @@ def test_controls_of_a_model(text_model):
     options = dict(max_length=5, verbose=0)
     found = controls.evaluate_controls(text_model, problems, **options)
     assert set(found) == set(controls.CONTROLS)
-    none = evaluate_problems(text_model, problems, 0, **options)
+    none = evaluate_problems(text_model, problems, num_thoughts=0, **options)
     assert found["none"].predictions == none.predictions
+    thoughts = text_model.think([problem.question for problem in problems])
+    zeros = evaluate_problems(
+        text_model, problems, thoughts=np.zeros_like(thoughts), **options
+    )
+    assert found["zeros"].predictions == zeros.predictions
     answers = {name: entry.predictions for name, entry in found.items()}
     assert len(set(answers.values())) > 1
-    assert not controls.evaluate_controls(text_model, problems, 0)
+    assert not controls.evaluate_controls(text_model, problems, num_thoughts=0)
     text_model.thought_kind = "pause"
     found = controls.evaluate_controls(text_model, problems, **options)
-    assert set(found) == {"none"}
+    assert list(found) == ["none", "removed"]
     with pytest.raises(ValueError, match="at least two problems.*1"):
         controls.evaluate_controls(text_model, problems[:1])
 
@@ -96,32 +140,42 @@ def test_a_number_of_thoughts_for_each_problem(text_model, kind):
 
     text_model.__dict__["generate_tokens"] = watched
     found = controls.evaluate_controls(
-        text_model, problems, kind(counts), max_length=4, verbose=0
+        text_model, problems, num_thoughts=kind(counts), max_length=4, verbose=0
     )
-    replaced = controls.replace_thoughts(text_model.think(questions, 3))
+    replaced = controls.replace_thoughts(
+        text_model.think(questions, 3), num_thoughts=counts
+    )
+    assert len(given) == len(found) == len(controls.CONTROLS)
     for options, (name, evaluation) in zip(given, found.items()):
-        if name == "none":
+        if name in ("none", "removed"):
             assert options["num_thoughts"] == [0] * 4
+            skipped = counts if name == "removed" else None
+            assert options.get("skipped_positions") == skipped
+            assert options["thoughts"] is None
             continue
         assert options["num_thoughts"] == counts
         np.testing.assert_array_equal(options["thoughts"], replaced[name])
-        assert (np.abs(options["thoughts"]).sum(axis=-1) > 0).all()
+        if name != "zeros":
+            assert (np.abs(options["thoughts"]).sum(axis=-1) > 0).all()
         assert evaluation.tokens_generated >= sum(counts) / 4
 
 
-def test_lines_say_which_control_runs(text_model, capsys):
+def test_one_line_says_which_control_runs(text_model, capsys, monkeypatch):
     problems = tiny.problems(3)
-    controls.evaluate_controls(text_model, problems, 1, max_length=3)
+    monkeypatch.setattr(progress, "_NEXT_LINE", 0)
+    options = dict(num_thoughts=1, max_length=3)
+    controls.evaluate_controls(text_model, problems, **options)
     lines = capsys.readouterr().out.splitlines()
-    ended = [line for line in lines if "3/3 problems" in line]
-    assert [line.rpartition(": 3/3")[0] for line in ended] == [
-        "control 1 of 4: none",
-        "think",
-        "control 2 of 4: noise",
-        "control 3 of 4: other",
-        "control 4 of 4: mean",
+    assert lines[0].startswith("controls: 0/24 answers")
+    assert lines[-1].startswith("controls: 24/24 answers")
+    names = list(dict.fromkeys(line.partition(": ")[0] for line in lines))
+    (thinking,) = [name for name in names if "think" in name]
+    names.remove(thinking)
+    assert names == [
+        "controls",
+        *(f"controls ({n})" for n in controls.CONTROLS),
     ]
-    controls.evaluate_controls(text_model, problems, 1, 3, verbose=0)
+    controls.evaluate_controls(text_model, problems, verbose=0, **options)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
 
@@ -150,13 +204,13 @@ def test_a_folder_keeps_what_is_finished(text_model, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(generator, "make_generate_function", interrupted)
         found = controls.evaluate_controls(text_model, problems, **options)
-    assert len(batches) == 6 + 3
+    assert len(batches) == 6 + 9
     for name, evaluation in found.items():
         assert evaluation.predictions == expected[name].predictions
         assert evaluation.correct == expected[name].correct
     # Nothing is thought or generated when all is there.
     with monkeypatch.context() as patch:
-        patch.setattr(controls, "read_thoughts", None)
+        patch.setattr(controls, "read_states", None)
         patch.setitem(generator, "make_generate_function", None)
         again = controls.evaluate_controls(text_model, problems, **options)
     assert again == found
@@ -209,7 +263,7 @@ def test_a_folder_that_cannot_be_written(text_model, tmp_path):
             controls.evaluate_controls(
                 text_model,
                 tiny.problems(2),
-                1,
+                num_thoughts=1,
                 results_folder=tmp_path / folder,
             )
 

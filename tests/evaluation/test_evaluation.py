@@ -46,7 +46,7 @@ def test_only_strings_hold_answers(function):
 
 def test_every_figure(text_model):
     script = Script(text_model, RESPONSES)
-    found = evaluate_problems(text_model, PROBLEMS, 2, verbose=0)
+    found = evaluate_problems(text_model, PROBLEMS, num_thoughts=2, verbose=0)
     assert found.accuracy == 0.5
     assert found.chain_match == 0.5
     assert found.predictions == tuple(RESPONSES.values())
@@ -58,7 +58,7 @@ def test_every_figure(text_model):
     assert script.options[0]["num_thoughts"] == [2] * 4
     # Pauses are read all at once; none of them is generated.
     text_model.thought_kind = "pause"
-    found = evaluate_problems(text_model, PROBLEMS, 2, verbose=0)
+    found = evaluate_problems(text_model, PROBLEMS, num_thoughts=2, verbose=0)
     assert found.tokens_generated == np.mean(lengths)
 
 
@@ -74,7 +74,9 @@ def test_every_figure(text_model):
 )
 def test_a_number_of_thoughts_for_each_problem(text_model, counts):
     script = Script(text_model, RESPONSES)
-    found = evaluate_problems(text_model, PROBLEMS, counts, verbose=0)
+    found = evaluate_problems(
+        text_model, PROBLEMS, num_thoughts=counts, verbose=0
+    )
     assert script.options[0]["num_thoughts"] == [0, 1, 2, 4]
     tokenizer = text_model.preprocessor.tokenizer
     lengths = [len(ids) for ids in tokenizer(list(RESPONSES.values()))]
@@ -86,19 +88,31 @@ def test_numbers_of_numpy(text_model, number, tmp_path):
     Script(text_model, RESPONSES)
     options = dict(verbose=0, results_path=tmp_path / "r.json")
     found = evaluate_problems(
-        text_model, PROBLEMS, number, number * 5, number, **options
+        text_model,
+        PROBLEMS,
+        num_thoughts=number,
+        max_length=number * 5,
+        batch_size=number,
+        **options,
     )
-    assert evaluate_problems(text_model, PROBLEMS, 2, 10, **options) == found
+    assert (
+        evaluate_problems(
+            text_model, PROBLEMS, num_thoughts=2, max_length=10, **options
+        )
+        == found
+    )
 
 
 def test_problems_from_a_generator_or_of_dictionaries(text_model):
     Script(text_model, RESPONSES)
-    found = evaluate_problems(text_model, PROBLEMS, 2, verbose=0)
+    found = evaluate_problems(text_model, PROBLEMS, num_thoughts=2, verbose=0)
     for given_problems in (
         (problem for problem in PROBLEMS),
         [problem.to_dict() for problem in PROBLEMS],
     ):
-        other = evaluate_problems(text_model, given_problems, 2, verbose=0)
+        other = evaluate_problems(
+            text_model, given_problems, num_thoughts=2, verbose=0
+        )
         assert other.predictions == found.predictions
         assert other.correct == found.correct
 
@@ -180,18 +194,18 @@ def test_pauses_cannot_be_replaced(text_model):
     text_model.thought_kind = "pause"
     with pytest.raises(ValueError, match="`thoughts` must be left out"):
         evaluate_problems(
-            text_model, PROBLEMS, 2, thoughts=np.zeros((4, 2, 16))
+            text_model, PROBLEMS, num_thoughts=2, thoughts=np.zeros((4, 2, 16))
         )
 
 
 def test_a_model_without_preprocessor_or_sampler(model, text_model):
     with pytest.raises(ValueError, match="`model` must .* preprocessor=None"):
-        evaluate_problems(model, PROBLEMS, 2)
+        evaluate_problems(model, PROBLEMS, num_thoughts=2)
     text_model = keras_coconut.ContinuousThoughtLM(
         text_model.backbone, text_model.preprocessor, compile=False
     )
     with pytest.raises(ValueError, match="`model` must be compiled"):
-        evaluate_problems(text_model, PROBLEMS, 2)
+        evaluate_problems(text_model, PROBLEMS, num_thoughts=2)
 
 
 def test_there_and_back():
@@ -261,9 +275,27 @@ def test_generated_and_replayed_thoughts_agree(text_model):
     problems = tiny.problems(5)
     counts = [3, 0, 1, 2, 3]
     options = dict(max_length=6, verbose=0, batch_size=2)
-    own = evaluate_problems(text_model, problems, counts, **options)
+    own = evaluate_problems(
+        text_model, problems, num_thoughts=counts, **options
+    )
     thoughts = text_model.think([p.question for p in problems], counts)
     replayed = evaluate_problems(
-        text_model, problems, counts, thoughts=thoughts, **options
+        text_model, problems, num_thoughts=counts, thoughts=thoughts, **options
     )
     assert dataclasses.replace(replayed, seconds=own.seconds) == own
+
+
+@pytest.mark.any_backend
+def test_two_evaluations_of_the_same_problems():
+    def evaluation(*correct):
+        share = sum(correct) / len(correct)
+        predictions = ("7",) * len(correct)
+        return keras_coconut.Evaluation(share, 0, 1, 0, predictions, correct)
+
+    own = evaluation(True, True, True, False)
+    other = evaluation(False, True, False, False)
+    assert own.interval == keras_coconut.share_interval([True] * 3 + [False])
+    assert own.compare(other) == (2, 0, 0.5)
+    assert other.compare(own) == (0, 2, 0.5)
+    with pytest.raises(ValueError, match="`other` must be of the same 4.*2"):
+        own.compare(evaluation(True, False))

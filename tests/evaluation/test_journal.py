@@ -13,6 +13,8 @@ from scripted import PROBLEMS, RESPONSES, Script
 
 from keras_coconut.evaluation.problems import evaluate_problems
 
+pytestmark = pytest.mark.any_backend
+
 OPTIONS = dict(num_thoughts=2, max_length=20, verbose=0)
 
 
@@ -75,9 +77,13 @@ def test_numbers_and_thoughts_stay_with_their_problems(text_model, paths):
     script = Script(text_model, RESPONSES, stop_after=2)
     options = dict(results_path=path, thoughts=thoughts, verbose=0)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_problems(text_model, PROBLEMS, [0, 1, 2, 3], **options)
+        evaluate_problems(
+            text_model, PROBLEMS, num_thoughts=[0, 1, 2, 3], **options
+        )
     script.stop_after = None
-    evaluate_problems(text_model, PROBLEMS, [0, 1, 2, 3], **options)
+    evaluate_problems(
+        text_model, PROBLEMS, num_thoughts=[0, 1, 2, 3], **options
+    )
     last = script.options[-1]
     assert last["num_thoughts"] == [2, 3]
     assert (last["thoughts"] == thoughts[2:]).all()

@@ -8,21 +8,23 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_coconut import Problem
+from keras_coconut import Problem, progress
 from keras_coconut.evaluation.reasoning_paths import (
     CLASSES,
     classify_response,
     evaluate_reasoning,
 )
 
+pytestmark = pytest.mark.any_backend
+
 PROBLEM = Problem(
-    "Is Ann a c or d?", ["Ann is a a."], "Ann is a c.", tiny.GRAPH
+    "Is Ann a c or d?", ["Ann is a a."], "Ann is a c.", extra=tiny.GRAPH
 )
 SYMBOLIC = Problem(
     "?",
     ["<2>"],
     "<4>",
-    {**tiny.GRAPH, "idx_to_symbol": [f"<{node}>" for node in range(6)]},
+    extra={**tiny.GRAPH, "idx_to_symbol": [f"<{node}>" for node in range(6)]},
 )
 
 
@@ -53,12 +55,14 @@ def words(*path):
 )
 def test_paths(path, thoughts, expected):
     response = words(*path) + "### Ann is a c."
-    assert classify_response(PROBLEM, response, thoughts) == expected
+    assert (
+        classify_response(PROBLEM, response, num_thoughts=thoughts) == expected
+    )
     # A step of a symbolic problem is the node that it leads to; a path of
     # one such node says where it leads and not where it comes from.
     if path[0] == 0:
         response = "".join(f"<{node}>" for node in path[1:]) + "### <4>"
-        assert classify_response(SYMBOLIC, response, 0) == expected
+        assert classify_response(SYMBOLIC, response, num_thoughts=0) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,10 @@ def test_words(response, expected):
 
 
 def test_symbols():
-    assert classify_response(SYMBOLIC, "<4>### <4>", 1) == "correct_path"
+    assert (
+        classify_response(SYMBOLIC, "<4>### <4>", num_thoughts=1)
+        == "correct_path"
+    )
     assert classify_response(SYMBOLIC, "<2><9>### <4>") == "hallucination"
     assert classify_response(SYMBOLIC, "<2>|### <4>") == "hallucination"
 
@@ -90,7 +97,9 @@ def test_every_output_falls_in_one_class():
         for nodes in itertools.product(range(6), repeat=length):
             response = "".join(f"<{node}>" for node in nodes) + "### <4>"
             for thoughts in (0, 2):
-                found = classify_response(SYMBOLIC, response, thoughts)
+                found = classify_response(
+                    SYMBOLIC, response, num_thoughts=thoughts
+                )
                 assert found in CLASSES
 
 
@@ -121,7 +130,7 @@ RESPONSES = [
 def test_each_number_of_thoughts_is_forced(text_model, kind):
     forced = force(text_model, RESPONSES)
     found = evaluate_reasoning(
-        text_model, [PROBLEM] * 2, kind(range(3)), verbose=0
+        text_model, [PROBLEM] * 2, num_thoughts=kind(range(3)), verbose=0
     )
     assert forced == [0, 1, 2] == list(found)
     assert all(type(count) is int for count in found)
@@ -131,28 +140,43 @@ def test_each_number_of_thoughts_is_forced(text_model, kind):
     assert [entry.accuracy for entry, _ in found.values()] == [1, 1, 1]
 
 
-def test_lines_say_which_number_is_forced(text_model, capsys):
+def test_one_line_says_which_number_is_forced(text_model, capsys, monkeypatch):
     force(text_model, RESPONSES)
-    evaluate_reasoning(text_model, [PROBLEM] * 2, [0, 2])
-    text = capsys.readouterr().out
-    assert "thoughts forced: 0 (1 of 2): 2/2 problems" in text
-    assert "thoughts forced: 2 (2 of 2): 2/2 problems" in text
+    monkeypatch.setattr(progress, "_NEXT_LINE", 0)
+    evaluate_reasoning(text_model, [PROBLEM] * 2, num_thoughts=[0, 2])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" - ")[0] for line in lines] == [
+        "reasoning: 0/4 answers",
+        "reasoning (0 thoughts): 0/4 answers",
+        "reasoning (0 thoughts): 1/4 answers",
+        "reasoning (0 thoughts): 2/4 answers",
+        "reasoning (2 thoughts): 2/4 answers",
+        "reasoning (2 thoughts): 3/4 answers",
+        "reasoning (2 thoughts): 4/4 answers",
+        "reasoning: 4/4 answers",
+    ]
 
 
 def test_a_folder_keeps_what_is_finished(text_model, tmp_path):
     forced = force(text_model, RESPONSES[:2])
     options = dict(results_folder=tmp_path / "forced", verbose=0)
     with pytest.raises(IndexError):
-        evaluate_reasoning(text_model, [PROBLEM] * 2, range(3), **options)
+        evaluate_reasoning(
+            text_model, [PROBLEM] * 2, num_thoughts=range(3), **options
+        )
     assert forced.pop() == 2
     forced = force(text_model, RESPONSES)
-    found = evaluate_reasoning(text_model, [PROBLEM] * 2, range(3), **options)
+    found = evaluate_reasoning(
+        text_model, [PROBLEM] * 2, num_thoughts=range(3), **options
+    )
     assert forced == [2]
     assert {path.name for path in (tmp_path / "forced").iterdir()} == {
         f"thoughts_{count}.json" for count in range(3)
     }
     del options["results_folder"]
-    again = evaluate_reasoning(text_model, [PROBLEM] * 2, range(3), **options)
+    again = evaluate_reasoning(
+        text_model, [PROBLEM] * 2, num_thoughts=range(3), **options
+    )
     assert [shares for _, shares in again.values()] == [
         shares for _, shares in found.values()
     ]
@@ -215,7 +239,7 @@ def test_a_problem_without_a_graph():
     ],
 )
 def test_a_damaged_graph(change):
-    problem = Problem("?", [], "Ann is a c.", {**tiny.GRAPH, **change})
+    problem = Problem("?", [], "Ann is a c.", extra={**tiny.GRAPH, **change})
     with pytest.raises(ValueError, match=r"`problem\.extra") as error:
         classify_response(problem, "Ann is a a.\n### Ann is a c.")
     assert next(iter(change)) in str(error.value)
@@ -225,10 +249,10 @@ def test_a_damaged_graph(change):
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ((None, "### c"), "problem"),
-        ((PROBLEM.to_dict(), "### c"), "problem"),
-        ((PROBLEM, None), "response"),
-        ((PROBLEM, ["### c"]), "response"),
+        ((None, "### c", 0), "problem"),
+        ((PROBLEM.to_dict(), "### c", 0), "problem"),
+        ((PROBLEM, None, 0), "response"),
+        ((PROBLEM, ["### c"], 0), "response"),
         ((PROBLEM, "### c", -1), "num_thoughts"),
         ((PROBLEM, "### c", "1"), "num_thoughts"),
         ((PROBLEM, "### c", True), "num_thoughts"),
@@ -236,7 +260,8 @@ def test_a_damaged_graph(change):
 )
 def test_arguments_of_a_classification(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
-        classify_response(*arguments)
+        problem, response, num_thoughts = arguments
+        classify_response(problem, response, num_thoughts=num_thoughts)
 
 
 NODES = st.integers(0, 6)
@@ -279,9 +304,9 @@ RESPONSES_OF_ANY_KIND = st.lists(PIECES | st.text(max_size=3), max_size=8).map(
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(GRAPHS, RESPONSES_OF_ANY_KIND, st.integers(0, 3), st.text(max_size=3))
 def test_any_response_to_any_graph(graph, response, num_thoughts, answer):
-    problem = Problem("?", [], answer, graph)
+    problem = Problem("?", [], answer, extra=graph)
     try:
-        found = classify_response(problem, response, num_thoughts)
+        found = classify_response(problem, response, num_thoughts=num_thoughts)
     except ValueError as error:
         assert "`problem.extra" in str(error)
         assert len(str(error)) < 500
@@ -307,7 +332,7 @@ def test_any_path_through_a_sound_graph(data):
     for way in paths:
         paths += [[*way, b] for a, b in edges if a == way[-1]]
     response = "".join(f"<{node}>" for node in path) + "### ?"
-    found = classify_response(Problem("?", [], "?", graph), response)
+    found = classify_response(Problem("?", [], "?", extra=graph), response)
     if [0, *path] not in paths:
         assert found == "hallucination"
     elif path[-1] != target:

@@ -23,6 +23,8 @@ from keras_coconut.evaluation.results_file import (
 )
 from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
+pytestmark = pytest.mark.any_backend
+
 OPTIONS = dict(num_thoughts=2, max_length=20, verbose=0)
 
 
@@ -49,8 +51,8 @@ def test_results_are_generated_once(text_model, tmp_path):
     again = evaluate_problems(
         text_model,
         list(PROBLEMS),
-        [2] * 4,
-        20,
+        num_thoughts=[2] * 4,
+        max_length=20,
         batch_size=3,
         verbose=0,
         results_path=str(path),

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from keras_coconut.evaluation.statistics import mcnemar, mean_interval
+from keras_coconut.evaluation.statistics import (
+    holm,
+    mcnemar,
+    mean_interval,
+    share_interval,
+)
+
+pytestmark = pytest.mark.any_backend
 
 
 def test_interval():
@@ -20,6 +27,29 @@ def test_interval():
     assert math.isnan(mean_interval([1.0]).margin)
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([])
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 7), (7, 7), (81, 263)])
+def test_share(right, count):
+    """The ends are where a normal test of the share is just significant."""
+    found = share_interval([True] * right + [False] * (count - right))
+    assert found.share == right / count
+    assert found.total == count
+    z = 1.959963984540054
+    for end, is_extreme in (
+        (found.low, right == 0),
+        (found.high, right == count),
+    ):
+        distance = abs(found.share - end)
+        assert 0 <= end <= 1
+        if is_extreme:
+            assert end == found.share
+        else:
+            error = math.sqrt(end * (1 - end) / count)
+            assert distance == pytest.approx(z * error)
+    # Newcombe, 1998, table I: 81 of 263.
+    if count == 263:
+        assert found[1:3] == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_pairs():
@@ -130,3 +160,24 @@ def test_any_pairs(pairs):
     assert 0 < found.p_value <= 1
     both = sum(map(all, pairs)), sum(not any(pair) for pair in pairs)
     assert sum(both) + found.only_first + found.only_second == len(pairs)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1, 1]
+    assert holm([0.2]) == [0.2]
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_steps_down(p_values):
+    """A test is rejected while all smaller ones are, each at its level."""
+    found = holm(p_values)
+    for level in (0.01, 0.05, 0.3):
+        rejected, left = set(), len(p_values)
+        for index in sorted(range(left), key=lambda i: p_values[i]):
+            if p_values[index] * left > level:
+                break
+            rejected.add(index)
+            left -= 1
+        assert {i for i, p in enumerate(found) if p <= level} == rejected

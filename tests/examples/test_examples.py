@@ -1,4 +1,8 @@
-"""The scripts in examples/ run from start to end, at a small size."""
+"""The scripts in examples/ run from start to end, at a small size.
+
+They are the same on every backend, and what they call is tested on each. So
+they run with PyTorch alone, but for the runs of the table, which are JAX's.
+"""
 
 import json
 import subprocess
@@ -6,21 +10,30 @@ import sys
 
 import pytest
 import scripts
-from scripts import run
 
 import keras_coconut
+from keras_coconut.files import try_lock
+
+pytestmark = pytest.mark.any_backend
 
 
-def test_the_demo(tmp_path):
-    printed = run(
-        "arithmetic_demo.py",
+def test_the_demo(tmp_path, capsys):
+    flags = [
         f"--output={tmp_path}",
         "--train_problems=500",
         "--test_problems=20",
         "--steps=3",
         "--epochs=1,1,0,1",
         "--chain_epochs=1",
-    )
+    ]
+    with scripts.here("arithmetic_demo.py") as demo:
+        too_many = demo("--train_problems=999999", f"--output={tmp_path}")
+        assert "--train_problems, --test_problems: " in too_many
+        assert not any(tmp_path.iterdir())
+        capsys.readouterr()
+        assert demo(*flags) is None
+        printed = capsys.readouterr().out
+        line = demo(f"--output={tmp_path}")
     assert "chain of thought" in printed and "no thoughts at all" in printed
     assert printed.count("   thought decodes to ") == 5 * 3
     assert (tmp_path / "stages.png").stat().st_size > 10_000
@@ -28,7 +41,6 @@ def test_the_demo(tmp_path):
         str(tmp_path / "preset")
     )
     assert model.num_thoughts == 3
-    line = scripts.refused("arithmetic_demo.py", f"--output={tmp_path}")
     assert "--output must be a new or an empty folder" in line
 
 
@@ -48,44 +60,57 @@ def test_a_learning_rate_that_falls(monkeypatch):
         table_recipes.change_recipe(falling, {"reset_optimizer": "stage"})
 
 
-def test_the_table(tmp_path):
+@pytest.fixture
+def table():
+    with scripts.here("reproduce_table.py") as call:
+        yield call
+
+
+def test_the_table(tmp_path, table, capsys):
     folder = tmp_path / "table"
     arguments = [
+        "--backend=jax",
         "--dataset=prosqa_symbolic",
         "--methods=coconut,pause_as_thought",
         "--seeds=3",
         "--change=epochs=4",
         "--change=steps_per_epoch=1",
+        "--change=evaluate_every=4",
+        "--change=max_length=8",
+        "--change=layers=1",
+        "--change=hidden=16",
+        '--change=data={"train": 40, "validation": 4, "test": 8}',
         f"--output={folder}",
     ]
-    printed = run("reproduce_table.py", *arguments)
+    assert table(*arguments) is None
+    printed = capsys.readouterr().out
     assert "2 runs, 2 to do" in printed and "coconut / pause" in printed
     for method, controls in (
-        ("coconut", {"none", "noise", "other", "mean"}),
-        ("pause_as_thought", {"none"}),
+        ("coconut", set(keras_coconut.evaluation.CONTROLS)),
+        ("pause_as_thought", {"none", "removed"}),
     ):
         result = json.loads((folder / f"{method}-3/result.json").read_text())
+        assert result["versions"]["backend"] == "jax"
         assert set(result["controls"]) == controls
-        assert len(result["test"]["predictions"]) == 64
+        assert len(result["test"]["predictions"]) == 8
         assert set(result["reasoning"]) == {"0", "1", "2"}
         for forced in result["reasoning"].values():
             assert abs(sum(forced["classes"].values()) - 1) < 1e-9
         assert f"| {method} " in (folder / "table.md").read_text()
     assert (folder / "table.png").stat().st_size > 10_000
     # What is finished is not done again; another table is not mixed in.
-    assert "2 runs, 0 to do" in run("reproduce_table.py", *arguments)
-    line = scripts.refused(
-        "reproduce_table.py", *arguments, "--change=length_groups=2"
-    )
+    assert table(*arguments) is None
+    assert "2 runs, 0 to do" in capsys.readouterr().out
+    line = table(*arguments, "--change=length_groups=2")
     assert "made with changes=" in line and "and not" in line
     damaged = folder / "coconut-3/result.json"
     damaged.write_text(damaged.read_text()[:99])
-    line = scripts.refused("reproduce_table.py", *arguments)
+    line = table(*arguments)
     assert f"{damaged} must be a whole JSON file" in line
 
 
 def test_a_run_ends_with_the_script_that_started_it():
-    code = "import table_run, time; table_run.end_with_driver(); time.sleep(99)"
+    code = "import command_line as c, time; c.end_with_driver(); time.sleep(99)"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=scripts.EXAMPLES,
@@ -95,17 +120,18 @@ def test_a_run_ends_with_the_script_that_started_it():
     assert process.wait(90) == 1
 
 
-def test_one_table_at_a_time(tmp_path):
-    folder = tmp_path / "table"
-    flags = ["--methods=no_cot", "--seeds=0", f"--output={folder}"]
-    driver = subprocess.Popen(
-        [sys.executable, scripts.EXAMPLES / "reproduce_table.py", *flags],
-        stdout=subprocess.PIPE,
+def test_one_table_at_a_time(tmp_path, table, monkeypatch):
+    import reproduce_table
+
+    folder, runs = tmp_path / "table", []
+    monkeypatch.setattr(
+        reproduce_table, "run_all", lambda *args: runs.append(args) or args[1]
     )
-    try:
-        driver.stdout.readline()  # It has begun.
-        line = scripts.refused("reproduce_table.py", *flags)
-    finally:
-        driver.kill()
-        driver.communicate()
+    flags = ["--methods=no_cot", "--seeds=0", f"--output={folder}"]
+    assert "1 runs failed: no_cot-0" in table(*flags)
+    assert len(runs) == 1
+    with open(folder / "lock", "a") as file:
+        assert try_lock(file)  # As one that is running does.
+        line = table(*flags)
     assert "--output must be a folder that no other" in line
+    assert len(runs) == 1

@@ -11,6 +11,8 @@ import keras_coconut
 from keras_coconut.methods import METHODS
 from keras_coconut.problems import Problem
 
+pytestmark = pytest.mark.any_backend
+
 PROBLEM = Problem("start 3, +4", ["7"], "7")
 TRAIN = "train_on_problems.py"
 TABLE = "reproduce_table.py"
@@ -33,69 +35,89 @@ def files(tmp_path, monkeypatch):
 FROM_SCRATCH = "--problems problems.json --words ###,+"
 
 
-# Refused before Keras is imported.
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("", "--problems .*none"),
-        ("problems.json", "flags only.*problems.json"),
-        ("--problem_file x", "problem_file"),
-        ("--problems nix.json --words a,b", "--problems=nix.json: .*exists"),
-        (f"{FROM_SCRATCH} --test nix.json", "--test=nix.json: .*exists"),
-        (f"{FROM_SCRATCH} --validation used", "--validation=used: .*file"),
-        (f"{FROM_SCRATCH} --batch_size 0", "--batch_size=0: .*positive"),
-        (f"{FROM_SCRATCH} --batch_size many", "--batch_size=many: .*whole"),
-        (f"{FROM_SCRATCH} --limit 0", "--limit=0: .*positive"),
-        (f"{FROM_SCRATCH} --epochs 0", "--epochs=0: .*positive"),
-        (f"{FROM_SCRATCH} --max_stage -1", "--max_stage=-1: .*non-negative"),
-        (f"{FROM_SCRATCH} --max_length 0", "--max_length=0: .*positive"),
-        (f"{FROM_SCRATCH} --seed -1", "--seed=-1"),
-        (f"{FROM_SCRATCH} --learning_rate 0", "--learning_rate=0.*above 0"),
-        (f"{FROM_SCRATCH} --learning_rate nan", "--learning_rate=nan.*finite"),
-        (f"{FROM_SCRATCH} --clipnorm -1", "--clipnorm=-1.0: .*above 0"),
-        (f"{FROM_SCRATCH} --dropout 1", "--dropout=1.0: .*below 1"),
-        (f"{FROM_SCRATCH} --mixing_probability 2", "--mixing_probability=2"),
-        (f"{FROM_SCRATCH} --length_groups 0", "--length_groups=0"),
-        (f"{FROM_SCRATCH} --dtype int8", "--dtype=int8: .*float32"),
-        (f"{FROM_SCRATCH} --method words", "--method=words: .*no_cot"),
-        (f"{FROM_SCRATCH} --num_heads 3", "--num_heads=3 .*--hidden_dim=128"),
-        (f"{FROM_SCRATCH} --tokens_per_stage 2", "--tokens_per_stage .*icot"),
-        (f"{FROM_SCRATCH} --lora_rank 2", "--lora_rank needs --preset"),
-        (f"{FROM_SCRATCH} --preset x", "exactly one .*--preset and --words"),
-        ("--problems problems.json", "exactly one of --preset.*none"),
-        ("--problems problems.json --words nix.txt", "--words=nix.txt: .*file"),
-        ("--problems problems.json --vocabulary used", "vocabulary.json and"),
-        ("--problems problems.json --preset x --num_layers 2", "--num_layers"),
-        (
-            "--problems problems.json --preset x --dropout 0.5",
-            "--dropout .*0.5",
+def test_training_flags(files):
+    scratch = FROM_SCRATCH
+    cases = {
+        "": "--problems .*none",
+        "problems.json": "flags only.*problems.json",
+        "--problem_file x": "--problem_file is not.*mean --problems[?]",
+        "--problems nix.json --words a,b": "--problems=nix.json: .*exists",
+        f"{scratch} --markers false": "flags only.*--noNAME.*Received: false",
+        f"{scratch} --markers=7": "--markers=7: must be true or false",
+        f"{scratch} --test nix.json": "--test=nix.json: .*exists",
+        f"{scratch} --validation used": "--validation=used: .*file",
+        f"{scratch} --batch_size 0": "--batch_size=0: .*positive",
+        f"{scratch} --batch_size many": "--batch_size=many: .*whole",
+        f"{scratch} --accumulation 0": "--accumulation=0: .*positive",
+        f"{scratch} --limit 0": "--limit=0: .*positive",
+        f"{scratch} --epochs 0": "--epochs=0: .*positive",
+        f"{scratch} --steps_per_epoch 0": "--steps_per_epoch=0: .*positive",
+        f"{scratch} --num_iterations 0": "--num_iterations=0: .*positive",
+        f"{scratch} --max_stage -1": "--max_stage=-1: .*non-negative",
+        f"{scratch} --epochs_per_stage 1,x": "--epochs_per_stage=1,x: .*whole",
+        f"{scratch} --max_length 0": "--max_length=0: .*positive",
+        f"{scratch} --seed -1": "--seed=-1",
+        f"{scratch} --learning_rate 0": "--learning_rate=0.*above 0",
+        f"{scratch} --learning_rate nan": "--learning_rate=nan.*finite",
+        f"{scratch} --weight_decay -1": "--weight_decay=-1.*at least 0",
+        f"{scratch} --clipnorm -1": "--clipnorm=-1.0: .*above 0",
+        f"{scratch} --dropout 1": "--dropout=1.0: .*below 1",
+        f"{scratch} --mixing_probability 2": "--mixing_probability=2",
+        f"{scratch} --length_groups 0": "--length_groups=0",
+        f"{scratch} --dtype int8": "--dtype=int8: must be one of float32",
+        f"{scratch} --separator tab": "--separator=tab: .*newline, space, none",
+        f"{scratch} --method words": "--method=words: .*no_cot",
+        f"{scratch} --num_heads 3": "--num_heads=3 .*--hidden_dim=128",
+        f"{scratch} --family bert": "--family=bert: .*gpt2, opt",
+        f"{scratch} --head_dim 8": "--head_dim .*left out.*gpt2.*mistral",
+        f"{scratch} --num_key_value_heads 2": "--num_key_value_heads .*llama",
+        f"{scratch} --family smollm3 --dropout 0.1": "--dropout .*smollm3",
+        f"{scratch} --family llama --num_key_value_heads 3": (
+            "--num_key_value_heads must divide --num_heads.*3 .*4"
         ),
-        (
-            "--problems problems.json --output o --preset o/preset",
-            "--preset=o/preset and --output=o",
+        f"{scratch} --family llama --num_heads 128": "multiple of 2.* 1, of",
+        f"{scratch} --family gpt_neo_x --num_heads 32": "multiple of 8.* 4, of",
+        f"{scratch} --tokens_per_stage 2": "--tokens_per_stage .*icot",
+        f"{scratch} --lora_rank 2": "--lora_rank needs --preset",
+        f"{scratch} --lora_layers a": "--lora_layers needs --lora_rank",
+        f"{scratch} --marker_tokens a,b,c": "--marker_tokens is for --preset",
+        f"{scratch} --marker_tokens a,b,b": "--marker_tokens=.*three different",
+        f"{scratch} --preset x": "exactly one .*--preset and --words",
+        f"{scratch} --promote_after 2": "--promote_after needs --valid",
+        f"{scratch} --promote_after 0": "--promote_after=0",
+        f"{scratch} --on_trouble cry": "--on_trouble=cry: .*go_back",
+        f"{scratch} --token_cache c": "--token_cache needs --test",
+        f"{scratch} --token_cache c --limit 2": (
+            "--limit must be left out with --token_cache"
         ),
-        (f"{FROM_SCRATCH} --output used", "--output .*used.*notes.txt"),
-        (f"{FROM_SCRATCH} --output empty.txt/x", "--output .*empty.txt is not"),
-        (
-            f"{FROM_SCRATCH} --output empty.txt/x --overwrite",
-            "--output .*empty.txt is not",
+        f"{scratch} --test problems.json --token_cache empty.txt/x": (
+            "--token_cache must be .*empty.txt is not"
         ),
-        ("--evaluate_only --problems problems.json", "no preset/config.json"),
-        ("--evaluate_only", "--evaluate_only needs one .*neither"),
-        (
-            "--evaluate_only --problems problems.json --test problems.json",
-            "--evaluate_only needs one .*both",
+        "--problems problems.json": "exactly one of --preset.*none",
+        "--problems problems.json --words nix.txt": "--words=nix.txt: .*file",
+        "--problems problems.json --vocabulary used": "vocabulary.json and",
+        "--problems problems.json --preset x --num_layers 2": "--num_layers",
+        "--problems problems.json --preset x --family opt": "--family .*opt",
+        "--problems problems.json --preset x --dropout 0.5": "--dropout .*0.5",
+        "--problems problems.json --output o --preset o/preset": (
+            "--preset=o/preset and --output=o"
         ),
-        (
-            "--evaluate_only --problems problems.json --epochs 3",
-            "--epochs is for training .*--epochs=3",
+        f"{scratch} --output=": "--output=: must be a folder",
+        f"{scratch} --output used": "--output .*used.*notes.txt",
+        f"{scratch} --output empty.txt/x": "--output .*empty.txt is not",
+        f"{scratch} --output empty.txt/x --overwrite": (
+            "--output .*empty.txt is not"
         ),
-    ],
-)
-def test_training_flags(files, flags, expected):
-    line = scripts.refused(TRAIN, *flags.split())
-    assert re.search(expected, line), line
-    assert len(line) < 500
+        "--evaluate_only --problems problems.json": "no preset/config.json",
+        "--evaluate_only": "--evaluate_only needs one .*neither",
+        "--evaluate_only --problems problems.json --test problems.json": (
+            "--evaluate_only needs one .*both"
+        ),
+        "--evaluate_only --problems problems.json --epochs 3": (
+            "--epochs is for training .*--epochs=3"
+        ),
+    }
+    scripts.all_refused(TRAIN, cases)
     assert not (files / "runs").exists()
     assert (files / "used/notes.txt").read_text() == "mine"
 
@@ -108,14 +130,32 @@ def test_an_unknown_backend(files):
         assert line.endswith("Received: mxnet")
 
 
-def test_the_sections_of_the_help():
+def test_the_help():
     printed = scripts.run(TRAIN, "--help")
-    sections = ("problems", "model", "curriculum", "training", "asking")
-    places = [printed.index(f"\n{section}:\n") for section in sections]
+    titles = ("Data", "Model", "Model from scratch", "Curriculum", "Training")
+    places = [printed.index(f"\n{title}\n") for title in titles]
     assert places == sorted(places)
     model = printed[places[1] : places[2]]
-    assert "--words" in model and "--[no]markers" in model
-    assert "Title: Coconut on a file of problems" in printed
+    # In the order of their definition, with a word for the value.
+    assert re.search(
+        "--preset PRESET.*--words FILE.*--.no.markers.*Default: true",
+        model,
+        re.S,
+    )
+    assert "Train on a problem file" in printed and "Author" not in printed
+    assert "train_on_problems.py \\\n" in printed
+    for line in printed.splitlines():
+        assert len(line) <= 80, line
+
+
+def refused_here(script, cases):
+    """As `scripts.all_refused`, of what is known only with Keras."""
+    with scripts.here(script) as call:
+        for flags, expected in cases.items():
+            line = call(*flags.split())
+            assert line, f"not refused: {flags}"
+            assert re.search(f"^{script}: .*{expected}", line), line
+            assert "\n" not in line and len(line) < 800
 
 
 def test_files_that_training_cannot_use(files):
@@ -128,49 +168,52 @@ def test_files_that_training_cannot_use(files):
         f"{FROM_SCRATCH} --max_length 1024": "--problems: .*fit into 1024",
         "--problems problems.json --words empty.txt": "--words: .*one word",
         "--problems problems.json --preset nix": "--preset: .*nix",
+        f"{FROM_SCRATCH} --sequence_length 9": "--problems: .*fit into 9",
+        f"{FROM_SCRATCH} --epochs_per_stage 1,2": "epochs_per_stage.*7 stages",
+        f"{FROM_SCRATCH} --one_thought_at_a_time": "thoughts_per_step.*least 2",
+        f"{FROM_SCRATCH} --method cot --nopad_latent_to_max": (
+            "--pad_latent_to_max .*cot"
+        ),
         f"{FROM_SCRATCH} --method cot --max_stage 3": "--max_stage .*cot",
         f"{FROM_SCRATCH} --method pause --epochs_per_stage 3": (
             "--epochs_per_stage .*pause"
         ),
     }
-    scripts.all_refused(TRAIN, cases)
+    refused_here(TRAIN, cases)
     assert not (files / "runs").exists()
 
 
-# Refused before Keras is imported.
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("--methods words", "--methods=.*words.*no_cot"),
-        ("--methods cot,cot", "--methods=.*only once"),
-        ("--seeds 0,one", "--seeds=.*whole numbers"),
-        ("--seeds 1,01", "--seeds=.*only once"),
-        ("--seeds=", "--seeds=.*whole numbers"),
-        ("--processes 0", "--processes=0: .*positive"),
-        ("--backend mxnet", "--backend=mxnet: .*tensorflow"),
-        ("--dataset words", "--dataset=words: .*prosqa"),
-        ("--scale huge", "--scale=huge: .*tiny"),
-        ("--folder nix", "--folder=nix: .*exists"),
-        ("--output empty.txt/x", "--output .*empty.txt is not"),
-        ("arithmetic", "flags only.*arithmetic"),
-    ],
-)
-def test_table_flags(files, flags, expected):
-    line = scripts.refused(TABLE, *flags.split())
-    assert re.search(expected, line), line
-    assert len(line) < 500
+def test_table_flags(files):
+    cases = {
+        "--methods words": "--methods=words: .*some of coconut, cot, no_cot",
+        "--methods cot,cot": "--methods=cot,cot: .*only once",
+        "--methods=": "--methods=: .*at least one",
+        "--method cot": "--method is not.*--methods[?]",
+        "--seeds 0,one": "--seeds=.*whole numbers",
+        "--seeds 1,01": "--seeds=.*only once",
+        "--seeds=": "--seeds=.*whole numbers",
+        "--seeds 4294967296": "--seeds=.*to 4294967295",
+        "--processes 0": "--processes=0: .*positive",
+        "--backend mxnet": "--backend=mxnet: .*tensorflow",
+        "--dataset words": "--dataset=words: .*prosqa",
+        "--scale huge": "--scale=huge: .*tiny",
+        "--folder nix": "--folder=nix: .*exists",
+        "--output empty.txt/x": "--output .*empty.txt is not",
+        "--change epochs": "--change: .*NAME=VALUE.*epochs",
+        "--change epochs=20 --change epochs=30": "--change: .*each name once",
+        "arithmetic": "flags only.*arithmetic",
+    }
+    scripts.all_refused(TABLE, cases)
     assert not (files / "runs").exists()
 
 
 def test_recipes_that_cannot_be_run(files):
     cases = {
         "--dataset prontoqa --scale small": "gsm8k_aug at paper.*at small",
-        "--change epochs": "--change: .*NAME=VALUE.*epochs",
         "--change epoch=5": "--change: .*epochs.*'epoch'",
         "--change epochs=many": "--change: `epochs` .*whole.*'many'",
         "--change epochs=0": "--change: `epochs` .*at least 1.*=0",
         "--change epochs=3": "--change: .*last stage of coconut.*epochs=3",
-        "--change epochs=20 --change epochs=30": "--change: .*each name once",
         "--change extra_stage=3": "--change: `extra_stage` .*true or false",
         "--change epochs_per_stage=[1,2.5]": "--change: .*a list, each entry",
         "--change reset_optimizer=now": '--change: .*"never".*now',
@@ -192,7 +235,7 @@ def test_recipes_that_cannot_be_run(files):
     for folder, text in (("damaged", "{"), ("other", "[]")):
         pathlib.Path(folder).mkdir()
         pathlib.Path(folder, "configuration.json").write_text(text)
-    scripts.all_refused(TABLE, cases)
+    refused_here(TABLE, cases)
     assert not (files / "runs").exists()
 
 
@@ -206,11 +249,41 @@ def test_demo_flags(files):
         "--chain_epochs 0": "--chain_epochs=0: .*positive",
         "--steps 0": "--steps=0: .*positive",
         "--test_problems 1": "--test_problems=1",
-        "--train_problems 999999": "--train_problems, --test_problems: ",
         "now": "flags only.*now",
     }
     scripts.all_refused("arithmetic_demo.py", cases)
     assert not (files / "demo").exists()
+
+
+def test_distributed_flags(files, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND")
+    pathlib.Path("losses.json").write_text("[]")
+    for backend in ("jax", "tensorflow", "torch"):
+        cases = {
+            "--device 2": "--device is not",
+            "--steps 0": "--steps=0: .*positive",
+            "--losses losses.json": "--losses must be a new file; --overwrite",
+            "--losses nix/a.json": "--losses .*folder that exists",
+            "--saves=": "--saves=: must be a folder",
+            "--saves empty.txt/x": "--saves must be .*empty.txt is not",
+            "2": "flags only.*2",
+        }
+        if backend != "torch":
+            cases["--devices 3"] = "--batch_size must be a multiple of 3.*128"
+        if backend == "jax":
+            cases |= {
+                "--coordinator a": "--coordinator=a: .*HOST:PORT",
+                "--coordinator a:1 --process 0": "together.*no --processes",
+                "--pod --coordinator a:1 --process 0 --processes 1": "--pod m",
+                "--coordinator a:1 --process 2 --processes 2": (
+                    "--process must be below.*=2 and --processes=2"
+                ),
+                "--devices 4 --model_parallel 3": "--model_parallel must",
+            }
+        scripts.all_refused(f"distributed_{backend}.py", cases)
+    line = scripts.refused("distributed_jax.py", KERAS_BACKEND="torch")
+    assert "KERAS_BACKEND must be jax or unset. Received: torch" in line
+    assert pathlib.Path("losses.json").read_text() == "[]"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """train_on_problems.py from start to end: trained, interrupted, asked again."""
 
 import json
+import re
 import shutil
 
 import h5py
@@ -11,23 +12,36 @@ import scripts
 import tiny
 
 import keras_coconut
+from keras_coconut.backbones.families import FAMILIES
 
 SCRIPT = "train_on_problems.py"
 
-# Runs the script and presses Ctrl-C before a step of the whole run.
-INTERRUPTED = """
-import runpy, sys
-step, script, *arguments = sys.argv[1:]
-sys.path.insert(0, script.rpartition("/")[0])
-import keras
-steps = iter(range(int(step)))
-def interrupt(self, batch, logs=None):
-    if next(steps, None) is None:
-        raise KeyboardInterrupt
-keras.callbacks.CallbackList.on_train_batch_begin = interrupt
-sys.argv = [script, *arguments]
-runpy.run_path(script, run_name="__main__")
-"""
+
+@pytest.fixture(scope="module")
+def train():
+    """The script in this process: a function of its flags."""
+    with scripts.here(SCRIPT) as call:
+        yield call
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """A function that presses Ctrl-C before a step of the next run."""
+
+    def press(step):
+        steps = iter(range(step))
+        begin = keras.callbacks.CallbackList.on_train_batch_begin
+
+        def interrupt(self, batch, logs=None):
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            begin(self, batch, logs)
+
+        monkeypatch.setattr(
+            keras.callbacks.CallbackList, "on_train_batch_begin", interrupt
+        )
+
+    yield press
 
 
 @pytest.fixture
@@ -78,29 +92,40 @@ def weights(folder):
     return found
 
 
-def test_interrupted_resumed_finished_and_replaced(tmp_path, problems, words):
+@pytest.mark.any_backend
+def test_interrupted_resumed_finished_and_replaced(
+    tmp_path, problems, words, train, ctrl_c, monkeypatch, capsys
+):
     output = tmp_path / "run"
     flags = flags_of(problems, words, output)
-    interrupted = scripts.start(
-        ["-c", INTERRUPTED, 4, scripts.EXAMPLES / SCRIPT, *flags]
-        + ["--save_every=1"]
-    )
-    assert interrupted.returncode == 1, interrupted.stderr[-4000:]
-    assert "Traceback" not in interrupted.stderr
-    assert "interrupted in" in interrupted.stderr.splitlines()[-1]
+    ctrl_c(4)
+    end = train(*flags, "--save_every=1")
+    monkeypatch.undo()
+    assert f"interrupted in {output}: the same flags resume it" in end
     assert not (output / "predictions.json").exists()
-    # Other flags or another file do not resume it; neither is it asked.
-    line = scripts.refused(SCRIPT, *flags, "--seed=1")
-    assert "made with seed=0 and not 1" in line
+    # Other flags or another file do not resume it; neither does it answer.
+    assert "made with seed=0 and not 1" in train(*flags, "--seed=1")
     text = words.read_text()
     words.write_text(text + "7\n")
-    assert "sha256 of" in scripts.refused(SCRIPT, *flags)
+    assert "sha256 of" in train(*flags)
     words.write_text(text)
     asking = [f"--problems={problems}", f"--output={output}"]
-    line = scripts.refused(SCRIPT, "--evaluate_only", *asking)
-    assert "was interrupted" in line
+    assert "was interrupted" in train("--evaluate_only", *asking)
+    # Another process ends the same run while this one still imports Keras.
+    import problem_training
 
-    printed = scripts.run(SCRIPT, *flags)
+    def end_elsewhere(self):
+        (output / "predictions.json").write_text("{}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(problem_training.Training, "check_unused", end_elsewhere)
+        assert "this run is finished" in train(*flags)
+    assert (output / "predictions.json").read_text() == "{}"
+    (output / "predictions.json").unlink()
+
+    capsys.readouterr()
+    assert train(*flags) is None
+    printed = capsys.readouterr().out
     assert "resumes the run" in printed
     # Of three steps each; the second step of epoch 2 was saved.
     assert "Epoch 1/4" not in printed and "Epoch 2/4" in printed
@@ -118,12 +143,14 @@ def test_interrupted_resumed_finished_and_replaced(tmp_path, problems, words):
     for path in kept:
         path.write_text("mine")
     before = (output / "predictions.json").read_text()
-    line = scripts.refused(SCRIPT, *flags)
+    line = train(*flags)
     assert "this run is finished" in line and "--overwrite" in line
-    line = scripts.refused(SCRIPT, *flags, "--epochs=5")
+    line = train(*flags, "--epochs=5")
     assert "made with epochs=None and not 5" in line
     assert (output / "predictions.json").read_text() == before
-    printed = scripts.run(SCRIPT, *flags, "--overwrite")
+    capsys.readouterr()
+    assert train(*flags, "--overwrite") is None
+    printed = capsys.readouterr().out
     assert f"--overwrite: replaces in {output}: configuration.json" in printed
     assert "preset/config.json" in printed and "notes.txt" not in printed
     assert "Epoch 1/4" in printed
@@ -136,42 +163,68 @@ def test_interrupted_resumed_finished_and_replaced(tmp_path, problems, words):
         np.testing.assert_allclose(value, whole[name], atol=1e-6)
 
 
-def test_training_on_a_file_and_asking_again(tmp_path, problems):
+def test_training_on_a_file_and_answering_again(
+    tmp_path, problems, train, capsys
+):
+    """On every backend; the other tests of the script need only one."""
     preset, output = tmp_path / "start", tmp_path / "run"
-    tiny.text_model().save_to_preset(str(preset))
+    tiny.text_model(layers=1).save_to_preset(str(preset))
     asking = [f"--problems={problems}", "--limit=6", "--max_length=8"]
-    printed = scripts.run(
-        SCRIPT,
+    asking += [f"--output={output}", "--batch_size=6"]
+    end = train(
         *asking,
-        f"--output={output}",
         f"--validation={problems}",
         f"--preset={preset}",
-        "--max_stage=2",
-        "--epochs_per_stage=1",
-        "--batch_size=3",
+        "--max_stage=1",
+        "--noextra_stage",
+        "--epochs_per_stage=2",
+        "--initial_epochs=1",
+        "--promote_after=1",
     )
-    assert "2 thoughts:" in printed and "0 thoughts:" in printed
+    assert end is None
+    printed = capsys.readouterr().out
+    assert "1 thoughts:" in printed and "0 thoughts:" in printed
     assert "val_answer_accuracy" in printed
-    path = output / "predictions.json"
-    report = json.loads(path.read_text())
-    assert report["num_thoughts"] == 2
+    report = json.loads((output / "predictions.json").read_text())
+    assert report["num_thoughts"] == 1
     assert report["made_by"]["flags"]["preset"] == str(preset)
-    asked = tiny.problems(12)[:6]
-    answers = report["predictions"]
-    assert [a["question"] for a in answers] == [p.question for p in asked]
-    assert [a["answer"] for a in answers] == [p.answer for p in asked]
-    said = [a["prediction"].rpartition("#")[2].strip() for a in answers]
-    assert [a["correct"] for a in answers] == [
+    check_rows(report, tiny.problems(12)[:6])
+    assert f"{report['accuracy_without_thoughts']:.1%}" in printed
+    assert train(*asking, "--evaluate_only") is None
+    assert "same answers as before: True" in capsys.readouterr().out
+
+
+def check_rows(report, asked):
+    """Compares a predictions.json with the problems that it answers."""
+    rows = report["predictions"]
+    assert [row["question"] for row in rows] == [p.question for p in asked]
+    assert [row["answer"] for row in rows] == [p.answer for p in asked]
+    said = [row["prediction"].rpartition("#")[2] for row in rows]
+    said = [text.replace(",", "").strip() for text in said]
+    assert [row["extracted"] for row in rows] == said
+    assert [row["correct"] for row in rows] == [
         text == problem.answer for text, problem in zip(said, asked)
     ]
-    assert report["accuracy"] == sum(a["correct"] for a in answers) / 6
-    assert f"{report['accuracy_without_thoughts']:.1%}" in printed
+    correct = sum(row["correct"] for row in rows)
+    assert report["accuracy"] == correct / len(asked)
+
+
+@pytest.mark.any_backend
+def test_answering_beside_other_answers(tmp_path, problems, train, capsys):
+    output = tmp_path / "run"
+    asking = [f"--problems={problems}", "--limit=6", "--max_length=8"]
+    training = ["--words=###,+", "--hidden_dim=16", "--max_stage=0"]
+    training += ["--noextra_stage", "--epochs=1", f"--output={output}"]
+    assert train(*asking, *training) is None
+    path = output / "predictions.json"
+    report = json.loads(path.read_text())
+    capsys.readouterr()
 
     # The same model beside an answer of another model, and a file of others.
     tampered, damaged = tmp_path / "tampered", tmp_path / "damaged"
     for copy in (tampered, damaged):
         shutil.copytree(output, copy)
-    answers[2]["prediction"] += "?"
+    report["predictions"][2]["prediction"] += "?"
     (tampered / "predictions.json").write_text(json.dumps(report))
     (damaged / "predictions.json").write_text("[]")
     cases = [
@@ -183,14 +236,14 @@ def test_training_on_a_file_and_asking_again(tmp_path, problems):
         ["--max_length=4", "--overwrite"],
     ]
     before = path.read_text()
-    found = scripts.one_after_another(
-        SCRIPT,
-        [
-            [*asking, f"--output={output}", "--evaluate_only", *case]
-            for case in cases
-        ],
-    )
-    printed, ends = zip(*found)
+    ends, printed = [], []
+    for case in cases:
+        ends.append(
+            train(*asking, f"--output={output}", "--evaluate_only", *case)
+        )
+        printed.append(capsys.readouterr().out)
+        if case != cases[-1]:
+            assert path.read_text() == before
     assert "same answers as before: True" in printed[0]
     assert "same answers as before: False" in printed[1]
     assert "1 of 6 differ" in printed[1]
@@ -208,7 +261,8 @@ def test_training_on_a_file_and_asking_again(tmp_path, problems):
     assert old["made_by"]["flags"]["max_length"] == 8
 
 
-def test_lora(tmp_path, problems):
+@pytest.mark.any_backend
+def test_lora(tmp_path, problems, train, ctrl_c, monkeypatch, capsys):
     preset, output = tmp_path / "start", tmp_path / "run"
     start = tiny.text_model()
     start.save_to_preset(str(preset))
@@ -216,19 +270,26 @@ def test_lora(tmp_path, problems):
         f"--problems={problems}",
         f"--preset={preset}",
         "--lora_rank=2",
+        "--lora_layers=key,feedforward_output_dense",
         "--max_stage=0",
+        "--noextra_stage",
         "--epochs=1",
         "--batch_size=4",
         "--learning_rate=0.1",
         "--max_length=4",
         "--save_every=1",
+        f"--test={problems}",
+        f"--token_cache={tmp_path / 'cache'}",
+        "--on_trouble=go_back",
         f"--output={output}",
     ]
-    interrupted = scripts.start(
-        ["-c", INTERRUPTED, 2, scripts.EXAMPLES / SCRIPT, *flags]
-    )
-    assert "interrupted in" in interrupted.stderr.splitlines()[-1]
-    assert "resumes the run" in scripts.run(SCRIPT, *flags)
+    line = train(*flags, "--lora_layers=key,keys")
+    assert re.search("--lora_layers must be some of .*query.*: keys", line)
+    ctrl_c(2)
+    assert "interrupted in" in train(*flags)
+    monkeypatch.undo()
+    assert train(*flags) is None
+    assert "resumes the run" in capsys.readouterr().out
     trained = keras_coconut.ContinuousThoughtLM.from_preset(
         str(output / "preset")
     )
@@ -239,4 +300,105 @@ def test_lora(tmp_path, problems):
             keras.ops.convert_to_numpy(old), keras.ops.convert_to_numpy(new)
         )
     }
-    assert changed == {"query", "value"}
+    assert changed == {"key", "feedforward_output_dense"}
+
+
+@pytest.mark.any_backend
+def test_flags_reach_the_model_and_its_training(
+    tmp_path, problems, train, monkeypatch
+):
+    """With words of the problems, of which every one is a token."""
+    output, compiled = tmp_path / "run", {}
+    compile = keras_coconut.ContinuousThoughtLM.compile
+
+    def note(self, *args, **kwargs):
+        if args:
+            compiled.update(args[0].get_config())
+        compile(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras_coconut.ContinuousThoughtLM, "compile", note)
+    flags = {
+        "problems": problems,
+        "limit": 4,
+        "words": "auto",
+        "separator": "none",
+        "sequence_length": 50,
+        "num_iterations": 2,
+        "family": "mistral",
+        "num_layers": 1,
+        "num_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_dim": 16,
+        "head_dim": 6,
+        "intermediate_dim": 20,
+        "method": "no_curriculum",
+        "max_stage": 1,
+        "thoughts_per_step": 2,
+        "epochs": 1,
+        "steps_per_epoch": 1,
+        "batch_size": 2,
+        "accumulation": 2,
+        "weight_decay": 0.5,
+        "max_length": 2,
+        "output": output,
+    }
+    assert (
+        train("--rematerialize", *[f"--{n}={v}" for n, v in flags.items()])
+        is None
+    )
+    model = keras_coconut.ContinuousThoughtLM.from_preset(
+        str(output / "preset")
+    )
+    assert (model.num_thoughts, model.num_iterations) == (2, 2)
+    assert model.rematerialize
+    assert len(model.preprocessor.tokenizer("start")) == 1
+    assert model.preprocessor.separator == ""
+    assert model.preprocessor.sequence_length == 50
+    config = model.backbone.get_config()
+    assert type(model.backbone).__name__ == "MistralBackbone"
+    for name in ("num_layers", "num_key_value_heads", "hidden_dim", "head_dim"):
+        assert config[name] == flags[name]
+    assert config["num_query_heads"] == 4 and config["intermediate_dim"] == 20
+    assert compiled["gradient_accumulation_steps"] == 2
+    assert compiled["weight_decay"] == 0.5
+    # Another run from it lays out its text in another way.
+    more = [f"--problems={problems}", f"--preset={output / 'preset'}"]
+    other = tmp_path / "other"
+    more += ["--max_stage=0", "--noextra_stage", "--epochs=1"]
+    assert train(*more, f"--output={other}", "--separator=space") is None
+    model = keras_coconut.ContinuousThoughtLM.from_preset(other / "preset")
+    assert model.preprocessor.separator == " "
+
+
+@pytest.mark.any_backend
+def test_every_family_from_scratch(train):
+    """What is made from the flags answers, and is saved and read."""
+    import scratch_families
+    from absl import flags
+    from absl.testing import flagsaver
+
+    tokenizer = keras_coconut.ContinuousThoughtPreprocessor(
+        tiny.text_model().preprocessor.tokenizer
+    ).tokenizer
+    # Those of the library, but for Gemma 2, which is a kind of Gemma.
+    named = {f.backbone for f in scratch_families.FAMILIES.values()}
+    assert {kind.__name__ for kind in FAMILIES} <= named
+    for name, family in scratch_families.FAMILIES.items():
+        with flagsaver.flagsaver():
+            asked = ["", f"--family={name}", "--hidden_dim=32", "--num_heads=4"]
+            if "num_key_value_heads" in family.takes:
+                asked.append("--num_key_value_heads=2")
+            if "head_dim" in family.takes:
+                asked.append("--head_dim=6")
+            flags.FLAGS(asked)
+            scratch_families.check_sizes()
+            backbone = scratch_families.make_backbone(
+                tokenizer.vocabulary_size()
+            )
+        assert type(backbone).__name__ == family.backbone
+        model = keras_coconut.ContinuousThoughtLM(
+            backbone, keras_coconut.ContinuousThoughtPreprocessor(tokenizer)
+        )
+        assert isinstance(
+            model.generate("start 3", num_thoughts=1, max_length=2), str
+        )

@@ -109,3 +109,25 @@ def test_a_second_derivative_is_right_or_refused(plainly, text_model):
         np.testing.assert_allclose(
             ops.convert_to_numpy(each), expected, rtol=1e-3, atol=1e-6
         )
+
+
+def test_asking_draws_nothing(text_model):
+    """Else a validation would change the training that goes on behind it."""
+    model = tiny.compiled(tiny.text_model(layers=1, dropout=0.3))
+    x, y, weights = model.preprocessor(tiny.problems(2), num_thoughts=2)
+    seeds = [v for v in model.variables if "seed" in v.path]
+    assert seeds
+
+    def states():
+        return [ops.convert_to_numpy(seed).tolist() for seed in seeds]
+
+    before = states()
+    model.predict_on_batch(x)
+    model.evaluate(x, y, sample_weight=weights, verbose=0)
+    model.think("1 + 2?", num_thoughts=2)
+    model.generate("1 + 2?", num_thoughts=2, max_length=2)
+    assert states() == before
+    if keras.config.backend() != "torch":
+        # There PyTorch's own generator draws.
+        model.train_on_batch(x, y, weights)
+        assert states() != before

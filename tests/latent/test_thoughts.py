@@ -52,6 +52,8 @@ class Step:
         for variable, value in self.random:
             variable.assign(value)
         keras.utils.set_random_seed(5)  # PyTorch draws from its own generator.
+        # Keras 3.13 would give the mean over all batches so far.
+        self.model.reset_metrics()
         return float(self.model.train_on_batch(*self.data)[0])
 
     def gradient(self):

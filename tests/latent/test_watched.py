@@ -40,6 +40,56 @@ def test_states_are_those_of_kerashubs_layers(family):
                 assert not found[row, count:].any()
 
 
+def states_with_pauses(backbone, questions, counts, pause):
+    """KerasHub's own pass over each question and its pauses."""
+    for question, count in zip(questions, counts):
+        text = np.array([[*question, *[pause] * count]])
+        hidden = slow.hidden_states(backbone, slow.embed(backbone, text))
+        start = len(question) - 1
+        yield ops.convert_to_numpy(hidden)[0, start : start + count]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma2"])
+def test_states_at_pauses(family):
+    backbone = families.make(family)
+    decoder = keras_coconut.ContinuousThoughtLM(backbone).latent_decoder
+    questions, counts, pause = [[3, 1, 4, 1, 5], [2, 7]], [2, 1], 6
+    x = batches.pack_questions(questions, counts)
+    x["pause_ids"] = np.full_like(x["thought_mask"], pause)
+    found = ops.convert_to_numpy(decoder.think(x, (0,)).thoughts)
+    with slow.unfused_attention():
+        expected = states_with_pauses(backbone, questions, counts, pause)
+        for row, states in enumerate(expected):
+            np.testing.assert_allclose(
+                found[row, : counts[row]], states, atol=1e-5
+            )
+
+
+def test_states_of_a_model_that_pauses():
+    model = tiny.text_model(layers=2, thought_kind="pause")
+    counts = [2, 3]
+    found = model.read_states(QUESTIONS, counts, layers=[1])
+    ids = model.preprocessor.tokenize_questions(QUESTIONS)
+    expected = states_with_pauses(
+        model.backbone, ids, counts, model.preprocessor.pause_id
+    )
+    for row, (count, states) in enumerate(zip(counts, expected)):
+        np.testing.assert_allclose(
+            found.thoughts[row, :count], states, atol=1e-5
+        )
+        assert not found.thoughts[row, count:].any()
+        weights = found.attention[1][row, :, :count]
+        np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_states_of_thoughts_are_what_think_returns():
+    model = tiny.text_model(layers=2)
+    found = model.read_states(QUESTIONS, [2, 3], layers=[0])
+    expected = model.think(QUESTIONS, [2, 3], layers=[0])
+    np.testing.assert_array_equal(found.thoughts, expected.thoughts)
+    np.testing.assert_array_equal(found.attention[0], expected.attention[0])
+
+
 @pytest.mark.parametrize("iterations", [None, 2])
 def test_attention_is_a_share_of_what_is_seen(iterations):
     model = tiny.text_model(layers=2, num_iterations=iterations)

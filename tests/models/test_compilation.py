@@ -1,9 +1,13 @@
-"""What JAX keeps of compiling."""
+"""What JAX keeps of compiling, and what a user sees of it."""
+
+import time
 
 import keras
 import numpy as np
 import pytest
 import tiny
+
+from keras_coconut.execution import compilation
 
 
 def test_compilation_cache(text_model, tmp_path):
@@ -22,3 +26,17 @@ def test_compilation_cache(text_model, tmp_path):
         assert any(folder.iterdir())
     finally:
         text_model.compile(compilation_cache=before)
+
+
+def test_a_line_while_something_compiles(monkeypatch, capsys):
+    monkeypatch.setattr(compilation, "_WORTH_SAYING", 0.05)
+    for what, new in (("the step", True), ("nothing", False)):
+        with compilation.announced(what, new):
+            time.sleep(0.5)
+    monkeypatch.setattr(compilation, "_WORTH_SAYING", 1e6)
+    with compilation.announced("what is done at once"):
+        pass
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("keras_coconut: compiling the step.")
+    assert len(captured.err.splitlines()) == 1

@@ -148,7 +148,7 @@ def test_every_sampler(text_model, sampler):
 def test_samplers_that_have_no_choice_are_greedy(text_model):
     """One beam, or the first of one candidate: the greedy tokens."""
     arguments = dict(
-        questions=["start 3, +4", "start 5, -1, *7"],
+        inputs=["start 3, +4", "start 5, -1, *7"],
         max_length=6,
         num_thoughts=[1, 2],
         stop_token_ids=None,

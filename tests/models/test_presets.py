@@ -81,3 +81,20 @@ def test_weights_that_do_not_say_how_often(tmp_path):
     model.num_thoughts = 5
     model.load_weights(path)
     assert model.num_thoughts == 5
+
+
+def test_a_preset_with_other_arguments(whole):
+    load = keras_coconut.ContinuousThoughtLM.from_preset
+    model = load(
+        whole, separator=" ", sequence_length=50, markers=False, num_thoughts=1
+    )
+    preprocessor = model.preprocessor
+    assert (preprocessor.separator, preprocessor.sequence_length) == (" ", 50)
+    assert not preprocessor.markers and not model.markers
+    assert model.num_thoughts == 1
+    assert load(whole).preprocessor.separator == "\n"
+    for name in ("separators", "max_stage"):
+        with pytest.raises(ValueError, match=f"`{name}` is no argument"):
+            load(whole, **{name: 1})
+    with pytest.raises(ValueError, match="`sequence_length` must be"):
+        load(whole, sequence_length=-1)

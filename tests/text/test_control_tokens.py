@@ -2,6 +2,7 @@
 
 import pytest
 import tiny
+import tiny_tokenizers
 
 import keras_coconut
 from keras_coconut.text.marker_tokens import MARKERS
@@ -62,6 +63,7 @@ def test_what_a_model_writes_itself_is_taken_out(preprocessor):
     assert response == "start 7"
 
 
+@tiny_tokenizers.needs_whole_words
 def test_other_text_has_the_tokens_of_the_tokenizer(preprocessor):
     """Nothing else is cut, a character of a control token least of all."""
     for text in ("start 3, +4", "a <| b |> c", "<|end", "|endoftext|>", ""):

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 
+import keras_coconut
 from keras_coconut import ContinuousThoughtPreprocessor, Problem
+
+pytestmark = pytest.mark.any_backend
 
 PROBLEM = Problem("12 + 2?", ["12 + 2 = 14"], "14")
 FAMILY = {"llama3_renamed": "llama3", "mistral_tekken": "mistral"}
@@ -186,3 +189,16 @@ def test_keras_hub_is_what_it_was(seed, tmp_path):
         f"{gpt2}.GPT2CausalLM",
         f"{gpt2}_preprocessor.GPT2CausalLMPreprocessor",
     ]
+
+
+def test_markers_without_a_preprocessor(tmp_path):
+    save(tmp_path, "gpt2", tiny_tokenizers.plain("gpt2"))
+    for markers in (True, False):
+        model = keras_coconut.ContinuousThoughtLM.from_preset(
+            tmp_path, preprocessor=None, markers=markers
+        )
+        assert model.preprocessor is None and model.markers is markers
+    with pytest.raises((ValueError, TypeError), match="separator"):
+        keras_coconut.ContinuousThoughtLM.from_preset(
+            tmp_path, preprocessor=None, separator=" "
+        )

@@ -1,11 +1,16 @@
 """A run on several devices, and what it computed, as JSON on the last line.
 
     KERAS_BACKEND=jax python tests/training/divided_run.py 4
+    KERAS_BACKEND=jax python tests/training/divided_run.py 4 model_parallel=2
     torchrun --nproc_per_node=2 tests/training/divided_run.py 2
+    torchrun --nproc_per_node=2 tests/training/divided_run.py 2 \
+        shard_optimizer=True
 
-`test_distribution.py` compares it with the same run on one device.
+`test_distribution.py` and `test_model_parallel.py` compare it with the same run
+on one device.
 """
 
+import ast
 import json
 import os
 import pathlib
@@ -28,7 +33,18 @@ def make_devices(count):
     )
 
 
-def run(count, saves=None):
+def held_bytes(variables):
+    """Bytes of variables on the first device of this process."""
+    found = 0
+    for variable in variables:
+        value = variable.value
+        if hasattr(value, "addressable_shards"):
+            value = value.addressable_shards[0].data
+        found += getattr(value, "nbytes", 0)
+    return found
+
+
+def run(count, saves=None, **options):
     import keras
     import numpy as np
     import tiny
@@ -46,8 +62,8 @@ def run(count, saves=None):
             losses.append(float(logs["loss"]))
 
     curriculum = keras_coconut.Curriculum(max_stage=2, mixing_probability=0.2)
-    with keras_coconut.distribute(count) as devices:
-        assert devices.count == count, devices
+    with keras_coconut.distribute(count, **options) as devices:
+        assert devices.count * devices.model_parallel == count, devices
         keras.utils.set_random_seed(3)
         model = tiny.text_model(layers=2)
         # The last batch holds 2 problems, and 6 rows that fill it up.
@@ -93,13 +109,20 @@ def run(count, saves=None):
             "predictions": list(found.predictions),
             "logits": [float(logits.mean()), *logits.shape],
             "weights": [float(np.abs(weight).sum()) for weight in weights],
+            "weight_bytes": held_bytes(model.trainable_variables),
+            "state_bytes": held_bytes(model.optimizer.variables),
         }
 
 
-def main(count):
+def main(count, *options):
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
     make_devices(count)
-    result = run(count, os.environ.get("DIVIDED_RUN_SAVES"))
+    options = dict(option.split("=") for option in options)
+    result = run(
+        count,
+        os.environ.get("DIVIDED_RUN_SAVES"),
+        **{name: ast.literal_eval(value) for name, value in options.items()},
+    )
     # At once: the processes of `torchrun` share their output, and `print`
     # writes the end of a line apart where nothing is buffered.
     sys.stdout.write(json.dumps(result) + "\n")
@@ -107,4 +130,4 @@ def main(count):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

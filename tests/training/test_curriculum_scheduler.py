@@ -351,3 +351,170 @@ def test_bad_arguments(text_model, arguments, message):
     arguments = {"dataset": make_dataset(text_model), **arguments}
     with pytest.raises(ValueError, match=message):
         keras_coconut.CurriculumScheduler(**arguments)
+
+
+GRADUAL = keras_coconut.Curriculum(
+    max_stage=2,
+    thoughts_per_step=2,
+    epochs_per_stage=2,
+    one_thought_at_a_time=True,
+)
+
+
+def test_thoughts_one_at_a_time(text_model):
+    dataset = make_dataset(text_model, GRADUAL)
+    validation = make_dataset(text_model, GRADUAL)
+    seen = []
+
+    class Seen(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if not batch:
+                masks = [d[0][0]["thought_mask"] for d in (dataset, validation)]
+                counts = {int(c) for mask in masks for c in mask.sum(axis=1)}
+                seen.append((self.model.num_thoughts, counts))
+
+    tiny.compiled(text_model)
+    history = train(
+        text_model,
+        dataset,
+        scheduler=keras_coconut.CurriculumScheduler(dataset, validation),
+        validation_data=validation,
+        callbacks=[Seen()],
+    )
+    expected = [0, 0, 1, 2, 3, 4, 4, 4]
+    assert history["stage"] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert history["thoughts"] == expected
+    assert seen == [(count, {count}) for count in expected]
+
+
+class Figures(keras.callbacks.Callback):
+    """Adds a figure of each epoch, behind the scheduler."""
+
+    def __init__(self, name, values):
+        super().__init__()
+        self.name, self.values = name, values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs[self.name] = self.values[epoch]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "stages"),
+    [
+        # Better until the most epochs of a stage are spent.
+        ("my_loss", [9, 8, 9, 7, 6, 5, 4, 3, 2, 1, 0, 0], "000011112222"),
+        # A stage begins with no best figure.
+        ("my_loss", [5, 6, 5, 9, 9, 9, 8, 9, 9, 1, 1, 1], "000111222333"),
+        ("my_accuracy", [9, 8, 9, 7, 6, 5, 4, 3, 2, 1, 0, 0], "000111222333"),
+        ("my_accuracy", [1, 2, 3, 4, 1, 2, 1, 5, 4, 4, 9, 1], "000011112222"),
+        ("my_loss", [NAN, NAN, 1, 1, NAN, 1, 2, 3, 4, 4, 4, 4], "001112223333"),
+    ],
+)
+def test_promotion_by_hand(text_model, name, values, stages):
+    """After two epochs without a better figure, and after four at most."""
+    curriculum = keras_coconut.Curriculum(max_stage=2, epochs_per_stage=4)
+    dataset = make_dataset(text_model, curriculum, steps_per_epoch=1)
+    scheduler = keras_coconut.CurriculumScheduler(
+        dataset, promote_after=2, monitor=name
+    )
+    tiny.compiled(text_model)
+    history = train(
+        text_model,
+        dataset,
+        epochs=len(values),
+        scheduler=scheduler,
+        callbacks=[Figures(name, values)],
+    )
+    assert "".join(map(str, history["stage"])) == stages
+
+
+def test_no_promotion_before_the_stage_has_its_thoughts(text_model):
+    curriculum = keras_coconut.Curriculum(
+        max_stage=1,
+        thoughts_per_step=3,
+        epochs_per_stage=5,
+        one_thought_at_a_time=True,
+    )
+    dataset = make_dataset(text_model, curriculum, steps_per_epoch=1)
+    tiny.compiled(text_model)
+    history = train(
+        text_model,
+        dataset,
+        epochs=7,
+        scheduler=keras_coconut.CurriculumScheduler(
+            dataset, promote_after=1, monitor="my_loss"
+        ),
+        callbacks=[Figures("my_loss", [1] * 7)],
+    )
+    # The first figure with all three is the one to compare with.
+    assert history["stage"] == [0, 0, 1, 1, 1, 1, 2]
+    assert history["thoughts"] == [0, 0, 1, 2, 3, 3, 3]
+
+
+def test_promotion_restarts_the_optimizer_and_skips_stages_without_epochs(
+    text_model,
+):
+    iterations = []
+
+    class Iterations(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            iterations.append(int(self.model.optimizer.iterations))
+
+    curriculum = keras_coconut.Curriculum(
+        max_stage=2, epochs_per_stage=(0, 4, 4), initial_epochs=4
+    )
+    dataset = make_dataset(text_model, curriculum, steps_per_epoch=2)
+    tiny.compiled(text_model)
+    history = train(
+        text_model,
+        dataset,
+        epochs=6,
+        scheduler=keras_coconut.CurriculumScheduler(
+            dataset, promote_after=1, monitor="my_loss"
+        ),
+        callbacks=[Iterations(), Figures("my_loss", [1] * 6)],
+    )
+    assert history["stage"] == [0, 0, 2, 2, 3, 3]
+    assert iterations == [2, 4] * 3
+
+
+def test_promotion_needs_its_figure(text_model):
+    dataset = make_dataset(text_model, steps_per_epoch=1)
+    scheduler = keras_coconut.CurriculumScheduler(dataset, promote_after=1)
+    tiny.compiled(text_model)
+    message = r"`monitor` must be a figure.*'val_loss', where there are.*'loss'"
+    with pytest.raises(ValueError, match=message):
+        train(text_model, dataset, epochs=2, scheduler=scheduler)
+
+
+def test_a_second_fit_is_promoted_anew(text_model):
+    dataset = make_dataset(text_model, steps_per_epoch=1)
+    scheduler = keras_coconut.CurriculumScheduler(
+        dataset, promote_after=1, monitor="my_loss"
+    )
+    tiny.compiled(text_model)
+    for _ in range(2):
+        history = train(
+            text_model,
+            dataset,
+            epochs=4,
+            scheduler=scheduler,
+            callbacks=[Figures("my_loss", [1] * 4)],
+        )
+        assert history["stage"] == [0, 0, 1, 1]
+
+
+def test_promotion_by_figures_that_are_repeated_is_refused(text_model):
+    from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
+
+    dataset = make_dataset(text_model, steps_per_epoch=1)
+    scheduler = keras_coconut.CurriculumScheduler(
+        dataset, promote_after=1, monitor="val_answer_accuracy"
+    )
+    tiny.compiled(text_model)
+    answers = AnswerAccuracy(tiny.problems(2), every=2, max_length=2)
+    with pytest.raises(ValueError, match="`every` must be 1.*every=2"):
+        train(text_model, dataset, scheduler=scheduler, callbacks=[answers])

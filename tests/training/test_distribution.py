@@ -1,56 +1,19 @@
 """Several devices compute what one computes."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
-import divided_run
 import keras
-import numpy as np
 import pytest
 import tiny
+from launched import alone, assert_near, divided
 
 import keras_coconut
 
 BACKEND = keras.config.backend()
-SCRIPT = pathlib.Path(divided_run.__file__)
-
-
-def run(*arguments, **environment):
-    """Runs a script; returns the JSON of its lines, by process and run."""
-    finished = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-    assert finished.returncode == 0, finished.stderr[-4000:]
-    lines = [x for x in finished.stdout.splitlines() if x.startswith("{")]
-    found = [json.loads(line) for line in lines]
-    return sorted(found, key=lambda each: each["process"])
-
-
-def divided(count, **environment):
-    """The runs of each process that trains on a part of a batch."""
-    if BACKEND != "torch":
-        return run(SCRIPT, count, **environment)
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={count}"]
-    return run(*launcher, SCRIPT, count, **environment)
-
-
-def assert_near(mine, theirs):
-    assert mine["predictions"] == theirs["predictions"]
-    for key in ("losses", "val_loss", "accuracy", "logits"):
-        np.testing.assert_allclose(
-            mine[key], theirs[key], atol=1e-4, err_msg=key
-        )
-    np.testing.assert_allclose(mine["weights"], theirs["weights"], rtol=1e-3)
 
 
 def test_as_on_one_device():
-    one = divided_run.run(1)
+    one = alone()
     assert len(one["losses"]) == 4 * 3
     others = divided(4 if BACKEND == "jax" else 2)
     processes = [0, 1] if BACKEND == "torch" else [0]
@@ -75,8 +38,8 @@ def test_a_run_of_two_processes_resumes(tmp_path):
 # === What is refused ===
 
 
-def distributed(devices=None):
-    with keras_coconut.distribute(devices) as found:
+def distributed(*args, **kwargs):
+    with keras_coconut.distribute(*args, **kwargs) as found:
         return found
 
 
@@ -90,6 +53,35 @@ def test_one_device_needs_no_engine():
 def test_devices(devices):
     with pytest.raises(ValueError, match="`devices` must be"):
         distributed(devices)
+
+
+@pytest.mark.parametrize("model_parallel", [0, -1, 1.5, "2", True, 10**6])
+def test_model_parallel(model_parallel):
+    with pytest.raises(ValueError, match="`model_parallel` must be"):
+        distributed(model_parallel=model_parallel)
+
+
+@pytest.mark.parametrize("shard_optimizer", [0, 1, None, "yes"])
+def test_shard_optimizer(shard_optimizer):
+    with pytest.raises(ValueError, match="`shard_optimizer` must be"):
+        distributed(shard_optimizer=shard_optimizer)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX divides layers")
+def test_layers_that_the_backend_cannot_divide():
+    with pytest.raises(ValueError, match="1 on .*KERAS_BACKEND=jax.*=2"):
+        distributed(model_parallel=2)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch divides the state")
+def test_state_that_the_backend_cannot_divide():
+    with pytest.raises(ValueError, match="`False` on .*KERAS_BACKEND=torch"):
+        distributed(shard_optimizer=True)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")
+def test_one_process_has_all_of_the_state():
+    assert distributed(shard_optimizer=True).count == 1
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow alone")
@@ -129,7 +121,7 @@ def test_more_devices_than_processes():
 
 
 def test_rows_that_devices_cannot_share(monkeypatch):
-    from keras_coconut.models import replicas
+    from keras_coconut.execution import replicas
 
     monkeypatch.setattr(replicas, "devices_of_a_batch", lambda: 4)
     model = tiny.text_model(layers=1)
@@ -144,7 +136,7 @@ def test_rows_that_devices_cannot_share(monkeypatch):
 
 
 def test_arrays_where_several_processes_train(monkeypatch):
-    from keras_coconut.models import replicas
+    from keras_coconut.execution import replicas
 
     model = tiny.compiled(tiny.text_model(layers=1))
     dataset = keras_coconut.CurriculumDataset(
@@ -157,3 +149,12 @@ def test_arrays_where_several_processes_train(monkeypatch):
     monkeypatch.setattr(replicas, "num_processes", lambda: 2)
     with pytest.raises(ValueError, match="must be a `CurriculumDataset`"):
         model.fit(x, verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="of JAX alone")
+def test_processes_that_begin_with_other_random_numbers(monkeypatch):
+    from keras_coconut.execution import replicas
+
+    monkeypatch.setattr(replicas, "numbers_of_all", lambda own: [own, own + 1])
+    with pytest.raises(ValueError, match="call `keras.utils.set_random_seed`"):
+        distributed()

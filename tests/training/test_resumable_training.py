@@ -116,6 +116,61 @@ def test_interrupted_and_resumed(tmp_path, undisturbed, steps):
     assert_same(model, undisturbed[0])
 
 
+def test_promoted_and_resumed(tmp_path):
+    """The stage follows from figures, of which a resumed run knows nothing."""
+
+    def run(folder, step=-1):
+        keras.utils.set_random_seed(3)
+        model = tiny.text_model(layers=1, dropout=0.2)
+        curriculum = keras_coconut.Curriculum(
+            max_stage=1,
+            thoughts_per_step=2,
+            epochs_per_stage=3,
+            one_thought_at_a_time=True,
+        )
+        dataset, validation = (
+            keras_coconut.CurriculumDataset(
+                tiny.problems(12), model.preprocessor, curriculum, batch_size=4
+            )
+            for _ in range(2)
+        )
+        tiny.compiled(model, keras.optimizers.AdamW(3e-2))
+        history = model.fit(
+            dataset,
+            epochs=EPOCHS,
+            verbose=0,
+            validation_data=validation,
+            callbacks=[
+                keras_coconut.CurriculumScheduler(
+                    dataset,
+                    validation,
+                    promote_after=1,
+                    monitor="val_masked_accuracy",
+                ),
+                # Never better after the first epoch of a stage.
+                keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda epoch, logs: logs.update(
+                        val_masked_accuracy=0.0
+                    )
+                ),
+                InterruptAt(step),
+                keras_coconut.ResumableTraining(folder, every=2),
+            ],
+        )
+        return model, history
+
+    model, history = run(tmp_path / "undisturbed")
+    assert history.history["stage"] == [0, 0, 1, 1, 1, 2]
+    assert history.history["thoughts"] == [0, 0, 1, 2, 2, 2]
+    # Inside the second epochs of stages, at their beginning, inside the first.
+    for step in (4, 6, 8, 12, 14, 17):
+        with pytest.raises(Interruption):
+            run(tmp_path / "killed", step)
+    again, resumed = run(tmp_path / "killed")
+    assert resumed.history == history.history
+    assert_same(again, model)
+
+
 def test_killed_and_resumed(tmp_path):
     undisturbed = killed_run.finish(tmp_path / "undisturbed")
     folder = tmp_path / "killed"

@@ -11,6 +11,8 @@ import pytest
 
 from keras_coconut.training.saves import Saves, equal, plain
 
+pytestmark = pytest.mark.any_backend
+
 STATE = {
     "weights": [np.arange(6.0).reshape(2, 3), np.float32(2.5)],
     "low": np.array([1.5, -2.0], ml_dtypes.bfloat16),

@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 import keras_coconut
-from keras_coconut.models import prefetching
+from keras_coconut.execution import prefetching
 
 CURRICULUM = keras_coconut.Curriculum(max_stage=2, mixing_probability=0.3)
 # Of workers, and whether they are processes.
@@ -122,8 +122,11 @@ def test_a_process_that_dies_is_said():
     model = tiny.text_model(layers=1)
     dataset = make_dataset(model, 2, True, EndsItsProcess)
     with prefetching.Prefetcher(dataset) as get:
-        with pytest.raises(concurrent.futures.BrokenExecutor):
+        with pytest.raises(
+            RuntimeError, match=r"ended before.*batch 0"
+        ) as error:
             get(0)
+    assert isinstance(error.value.__cause__, concurrent.futures.BrokenExecutor)
 
 
 def test_no_more_is_made_than_may_wait():

@@ -1,0 +1,1 @@
+"""Whether answers follow the thoughts and the graph: twins, moved edges."""

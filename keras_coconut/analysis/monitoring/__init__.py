@@ -1,0 +1,1 @@
+"""Figures during training: the callback, and files for TensorBoard."""

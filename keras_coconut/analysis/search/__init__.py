@@ -1,0 +1,1 @@
+"""Whether thoughts search a graph: node values, attention, inner products."""

@@ -1,0 +1,196 @@
+"""`export`: the file runs in a process without Keras and computes the same."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import families
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import slow
+import tiny
+from keras import ops
+
+import keras_coconut
+
+BACKEND = keras.config.backend()
+RUNNER = pathlib.Path(__file__).with_name("exported_run.py")
+LENGTHS = (11, 3, 7)
+# One layer each: what is written grows with layers and thoughts.
+SMALL = {
+    "gpt2": lambda: keras_hub.models.GPT2Backbone(
+        50, 1, 4, 32, 48, dropout=0.1, max_sequence_length=64
+    ),
+    "llama3": lambda: keras_hub.models.Llama3Backbone(
+        50, 1, 4, 32, 48, 2, tie_word_embeddings=True
+    ),
+}
+FORMATS = {
+    "tensorflow": ["tf_saved_model", "onnx"],
+    "jax": ["tf_saved_model"],
+    "torch": ["onnx"],
+}[BACKEND]
+MODULES = {"tf_saved_model": ["tensorflow"], "onnx": ["onnx", "onnxruntime"]}
+
+
+def make(family, monkeypatch):
+    monkeypatch.setitem(families.FAMILIES, family, SMALL[family])
+    return families.make(family)
+
+
+def batch():
+    """Ragged rows with 3, 1 and 0 thoughts."""
+    x = families.batch()
+    return {**x, "thought_mask": x["thought_mask"][:, : LENGTHS[1]]}
+
+
+def run(path, x, folder):
+    """Returns what the file computes in a process that never sees Keras.
+
+    For all rows, and for the second one alone: any number of rows will do.
+    """
+    np.savez(folder / "inputs.npz", **x)
+    subprocess.run(
+        [sys.executable, RUNNER, path, folder / "inputs.npz", folder / "out"],
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        timeout=300,
+    )
+    with np.load(folder / "out.npz") as file:
+        return file["whole"], file["alone"]
+
+
+@pytest.mark.filterwarnings("ignore:.*np.object")  # Keras' and tf2onnx' own.
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("family", SMALL)
+def test_the_file_computes_what_the_slow_model_does(
+    family, format, monkeypatch, tmp_path
+):
+    for module in MODULES[format]:
+        pytest.importorskip(module)
+    backbone = make(family, monkeypatch)
+    model = keras_coconut.ContinuousThoughtLM(backbone)
+    path = tmp_path / ("model.onnx" if format == "onnx" else "model")
+    model.export(path, format, lengths=LENGTHS, verbose=False)
+    expected, _ = slow.logits(backbone, families.rows(), families.LENGTH)
+    expected = ops.convert_to_numpy(expected)
+    whole, alone = run(path, batch(), tmp_path)
+    for row, (question, count, response) in enumerate(families.rows()):
+        right = expected[row, len(question) + count :][: len(response)]
+        for found in [whole[row], alone[0]] if row == 1 else [whole[row]]:
+            np.testing.assert_allclose(found[: len(right)], right, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="minutes for the same layer")
+def test_without_markers_and_with_iterations(tmp_path):
+    """Everything else that changes what a model computes."""
+    format = FORMATS[0]
+    for module in MODULES[format]:
+        pytest.importorskip(module)
+    model = tiny.text_model(layers=1, markers=False, num_iterations=1)
+    x, _, _ = model.preprocessor(tiny.problems(3), num_thoughts=[2, 0, 1])
+    signature = {
+        key: keras.InputSpec(shape=(None, value.shape[1]))
+        for key, value in x.items()
+    }
+    path = tmp_path / "deep" / "model.onnx"
+    model.export(path, format, input_signature=[signature], verbose=False)
+    real = x["response_mask"].astype(bool)
+    found, _ = run(path, x, tmp_path)
+    np.testing.assert_allclose(
+        found[real], tiny.logits(model, x)[real], atol=1e-4
+    )
+
+
+def test_where_the_file_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "keras_coconut.models.exporting._write", lambda *_: None
+    )
+    model = tiny.text_model(layers=1)
+    path = tmp_path / "model"
+    model.export(path, FORMATS[0], lengths=LENGTHS)
+    said = capsys.readouterr().out
+    assert str(path) in said and str(LENGTHS) in said
+    for quiet in (False, 0):
+        model.export(path, FORMATS[0], lengths=LENGTHS, verbose=quiet)
+    assert not capsys.readouterr().out
+
+
+def test_formats_that_are_not_written_here(tmp_path):
+    model = tiny.text_model(layers=1)
+    for format in ("tf_saved_model", "onnx", "openvino", "litert", "torch"):
+        if format in FORMATS:
+            continue
+        with pytest.raises(ValueError, match="`format` must be one") as error:
+            model.export(tmp_path / "m", format, lengths=LENGTHS)
+        instead = {
+            "openvino": "`ovc`",
+            "litert": "TFLiteConverter",
+            "torch": 'format="onnx"',
+        }.get(format, "KERAS_BACKEND=tensorflow")
+        assert instead in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif("onnx" not in FORMATS, reason="no ONNX on this backend")
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+def test_onnx_wants_float32(dtype, tmp_path):
+    model = tiny.text_model(layers=1, dtype=dtype)
+    with pytest.raises(ValueError, match='float32.*dtype="float32".*bfloat16'):
+        model.export(tmp_path / "m.onnx", "onnx", lengths=LENGTHS)
+
+
+@pytest.mark.skipif("onnx" not in FORMATS, reason="no ONNX on this backend")
+def test_a_missing_package(tmp_path, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "onnx" else find(name, *more),
+    )
+    with pytest.raises(ImportError, match="`pip install onnx`"):
+        tiny.text_model(layers=1).export(
+            tmp_path / "m.onnx", "onnx", lengths=LENGTHS
+        )
+
+
+def test_lengths():
+    model = tiny.text_model(layers=1, longest=64)
+    signature = {
+        key: keras.InputSpec(shape=(None, 5))
+        for key in ("question_ids", "question_mask", "thought_mask")
+    }
+    whole = {
+        **signature,
+        "response_ids": keras.InputSpec(shape=(None, 5)),
+        "response_mask": keras.InputSpec(shape=(None, 6)),
+    }
+    unknown = {**whole, "response_mask": keras.InputSpec(shape=(None, None))}
+    for match, given in {
+        "`lengths` must be given": {},
+        "`lengths` must be given, ": dict(
+            lengths=LENGTHS, input_signature=signature
+        ),
+        r"`lengths\[0\]`": dict(lengths=(0, 1, 1)),
+        r"`lengths\[1\]`": dict(lengths=(1, -1, 1)),
+        r"`lengths\[2\]`": dict(lengths=(1, 1, 1.5)),
+        "`lengths` must be three ints": dict(lengths=(1, 1)),
+        "`lengths` must fit the backbone's maximum": dict(lengths=(40, 5, 20)),
+        "`input_signature` must be a dictionary": dict(
+            input_signature=signature
+        ),
+        "`input_signature` must have one known": dict(input_signature=whole),
+        "`input_signature` must have one known length": dict(
+            input_signature=unknown
+        ),
+        "`opset_version`": dict(lengths=LENGTHS, opset_version="x"),
+    }.items():
+        with pytest.raises(ValueError, match=match):
+            model.export("never", FORMATS[0], **given)
+    assert not os.path.exists("never")
