@@ -14,7 +14,7 @@ from absl import app, flags
 from command_line import check_new_file, check_packages
 from flag_sections import Section, expect, expect_some_of, given
 
-from benchmarks.shapes import DTYPES, PRESETS, Shape
+from benchmarks.shapes import DTYPES, FAMILIES, PRESETS, Shape
 from benchmarks.specs import (
     MEASURES,
     MODES,
@@ -30,6 +30,9 @@ _SIZES = {
     "hidden": "Hidden size",
     "heads": "Heads",
     "vocabulary": "Tokens",
+    "family": "Family of the backbone",
+    "key_value_heads": "Heads of keys and values of a Llama",
+    "intermediate": "Width of the feed-forward layers",
     "batch": "Rows of a batch",
     "question": "Positions of the longest question",
     "padding": "Share of left padding in the shortest question",
@@ -38,6 +41,7 @@ _SIZES = {
     "response": "Positions of a response",
     "dtype": "Type of the computation",
 }
+_CHOICES = {"dtype": DTYPES, "family": FAMILIES}
 _MODES = tuple(dict.fromkeys(mode for of in MODES.values() for mode in of))
 
 measured = Section("What is measured")
@@ -62,8 +66,8 @@ sizes = Section("Sizes")
 sizes.choice("preset", "small", sorted(PRESETS), "All sizes at once.")
 for _field in dataclasses.fields(Shape):
     _help = f"{_SIZES[_field.name]}, instead of the preset's."
-    if _field.name == "dtype":
-        sizes.choice("dtype", None, DTYPES, _help)
+    if _field.name in _CHOICES:
+        sizes.choice(_field.name, None, _CHOICES[_field.name], _help)
     elif _field.type is float:
         sizes.number(_field.name, None, _help, least=0, below=1)
     else:

@@ -10,15 +10,23 @@ from keras_coconut import engines
 
 
 def make_backbone(shape):
-    return keras_hub.models.GPT2Backbone(
+    sizes = dict(
         vocabulary_size=shape.vocabulary,
         num_layers=shape.layers,
-        num_heads=shape.heads,
         hidden_dim=shape.hidden,
-        intermediate_dim=4 * shape.hidden,
+        intermediate_dim=shape.intermediate or 4 * shape.hidden,
         dropout=0.0,
-        max_sequence_length=LONGEST,
         dtype=shape.dtype,
+    )
+    if shape.family == "gpt2":
+        return keras_hub.models.GPT2Backbone(
+            num_heads=shape.heads, max_sequence_length=LONGEST, **sizes
+        )
+    return keras_hub.models.Llama3Backbone(
+        num_query_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads or shape.heads,
+        tie_word_embeddings=True,
+        **sizes,
     )
 
 

@@ -9,6 +9,8 @@ _LEAST = {
     "layers": 1,
     "hidden": 1,
     "heads": 1,
+    "key_value_heads": 1,
+    "intermediate": 1,
     "vocabulary": 5,
     "batch": 1,
     "question": 1,
@@ -17,6 +19,7 @@ _LEAST = {
     # A response of one token has no loss.
     "response": 2,
 }
+FAMILIES = ("gpt2", "llama3")
 DTYPES = (
     "float32",
     "float16",
@@ -28,10 +31,14 @@ DTYPES = (
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """The sizes of a GPT-2 and of the batch it reads.
+    """The sizes of a backbone and of the batch it reads.
 
     Args:
-        layers, hidden, heads, vocabulary: of the GPT-2.
+        layers, hidden, heads, vocabulary: of the backbone.
+        family: `"gpt2"`, or `"llama3"`, which SmolLM2 is of.
+        key_value_heads: of a Llama; as many as `heads` if `None`.
+        intermediate: width of the feed-forward layers; 4 times `hidden` if
+            `None`.
         batch: rows.
         question: positions of the longest question.
         padding: share of the question that is left padding in the worst row;
@@ -49,6 +56,9 @@ class Shape:
     hidden: int = 768
     heads: int = 12
     vocabulary: int = 50_260
+    family: str = "gpt2"
+    key_value_heads: int | None = None
+    intermediate: int | None = None
     batch: int = 4
     question: int = 320
     padding: float = 0.25
@@ -60,6 +70,8 @@ class Shape:
     def __post_init__(self):
         for name, least in _LEAST.items():
             value = getattr(self, name)
+            if value is None and name in ("key_value_heads", "intermediate"):
+                continue
             if not isinstance(value, int) or value < least:
                 raise ValueError(
                     f"--{name} must be a whole number of at least {least}. "
@@ -79,6 +91,23 @@ class Shape:
             raise ValueError(
                 "--heads must divide --hidden. Received: "
                 f"--heads={self.heads} and --hidden={self.hidden}"
+            )
+        if self.family not in FAMILIES:
+            raise ValueError(
+                f"--family must be one of {', '.join(FAMILIES)}. Received: "
+                f"{self.family}"
+            )
+        if self.key_value_heads and self.family == "gpt2":
+            raise ValueError(
+                "--key_value_heads must be left out with --family=gpt2, where "
+                "each head has its own keys and values. Received: "
+                f"{self.key_value_heads}"
+            )
+        if self.heads % (self.key_value_heads or self.heads):
+            raise ValueError(
+                "--key_value_heads must divide --heads. Received: "
+                f"--key_value_heads={self.key_value_heads} and "
+                f"--heads={self.heads}"
             )
         self.check_fits("response", self.response)
 
@@ -103,4 +132,16 @@ PRESETS = {
         question=120,
     ),
     "gpu": Shape(batch=64, dtype="mixed_bfloat16"),
+    # SmolLM2-135M.
+    "gpu_smollm2": Shape(
+        layers=30,
+        hidden=576,
+        heads=9,
+        vocabulary=49_155,
+        family="llama3",
+        key_value_heads=3,
+        intermediate=1536,
+        batch=64,
+        dtype="mixed_bfloat16",
+    ),
 }
