@@ -218,6 +218,11 @@ def check_official(measures) -> None:
             f"{', '.join(OFFICIAL_MEASURES)}. Received: "
             f"--measures={','.join(FLAGS.measures)}"
         )
+    if chosen_shape().family != "gpt2":
+        raise app.UsageError(
+            "--official needs --family=gpt2: the authors' code is measured "
+            f"with a GPT-2. Received: --family={chosen_shape().family}"
+        )
     code = (
         "import importlib.util as u, sys; "
         "sys.exit(not all(map(u.find_spec, ('torch', 'transformers'))))"

@@ -257,6 +257,8 @@ def main(argv):
     refuse_arguments(argv)
     check_packages(("matplotlib", "scipy"), "the table and its plot")
     backend = check_backend(FLAGS.backend)
+    # Keras is imported below, and the backend it would take may be missing.
+    os.environ["KERAS_BACKEND"] = backend
     seeds = [int(seed) for seed in FLAGS.seeds]
     folder = pathlib.Path(FLAGS.output or f"runs/{FLAGS.dataset}-{FLAGS.scale}")
     check_can_be_made(folder)

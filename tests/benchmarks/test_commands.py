@@ -72,6 +72,10 @@ def test_flags_of_the_benchmarks():
         "--layers 0": "--layers .*at least 1.* 0",
         "--hidden -8": "--hidden .*at least 1.* -8",
         "--heads 5": "--heads must divide --hidden.*5 and --hidden=256",
+        "--family bert": "--family=bert: .*gpt2",
+        "--key_value_heads 2": "--key_value_heads .*left out .*gpt2.* 2",
+        "--family llama3 --key_value_heads 3": "--key_value_heads must divide",
+        "--intermediate 0": "--intermediate .*at least 1.* 0",
         "--batch 0": "--batch .*at least 1.* 0",
         "--thoughts -1": "--thoughts .*at least 0.* -1",
         "--response 1": "--response .*at least 2.* 1",
@@ -106,6 +110,8 @@ def test_the_official_code(tmp_path):
     flags = [f"--official={tmp_path}"]
     line = refused("benchmarks", *flags, "--measures=growth")
     assert "--official needs one of" in line
+    line = refused("benchmarks", *flags, "--family=llama3")
+    assert "--official needs --family=gpt2" in line
     # An interpreter without torch: one that finds nothing but itself.
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -I "$@"\n')

@@ -371,3 +371,17 @@ def test_values_of_every_kind(examples):
     }.items():
         with pytest.raises(ValueError, match=f"`{name}` must be .*{name}="):
             table_recipes.change_recipe(recipe, {name: value})
+
+
+def test_only_the_backend_of_the_runs_is_needed(files, monkeypatch):
+    """Keras would take TensorFlow, as on an image that has JAX alone."""
+    pathlib.Path("tensorflow.py").write_text("raise ImportError('missing')")
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    line = scripts.refused(
+        TABLE,
+        "--backend=torch",
+        "--change=nix=1",
+        PYTHONPATH=str(files),
+        KERAS_HOME=str(files),
+    )
+    assert "--change: " in line and "nix" in line
