@@ -1,10 +1,11 @@
 """Verdicts on how many thoughts are needed, and on what an answer costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_coconut.analysis import ThoughtBudget
 from keras_coconut.evaluation import Evaluation
+from keras_coconut.evaluation.statistics import Share
 from keras_coconut.report import words
 from keras_coconut.report.comparing import compare
 from keras_coconut.report.verdicts import NO_ANSWERS, UNDECIDED, Verdict
@@ -40,6 +41,8 @@ def needed(budget: ThoughtBudget, thought_kind: str) -> Verdict:
     number = counts.pop()
     while counts and kinds[counts[-1]] == "as high":
         number = counts.pop()
+    shares = {each.num_thoughts: each.accuracy for each in budget.forced}
+    enough = [shares[count] for count in kinds if number <= count < most]
     # Those that are left are fewer than are enough.
     as_well = [count for count in counts if kinds[count] == "as high"]
     total = words.counted(most, noun)
@@ -57,8 +60,9 @@ def needed(budget: ThoughtBudget, thought_kind: str) -> Verdict:
     elif not number:
         outcome = "None"
         said.append(
-            f"Without {noun}s the model answers about as many problems as "
-            f"with {most}: it writes, or reads from the question, what it does "
+            f"Without {noun}s the model answers "
+            f"{_as_many(full.accuracy, [shares[0]], ' problems')} with {most}: "
+            "it writes, or reads from the question, what it does "
             "not think."
         )
     else:
@@ -68,12 +72,12 @@ def needed(budget: ThoughtBudget, thought_kind: str) -> Verdict:
         else:
             said.append(
                 f"With {words.counted(number, noun)} or more the model answers "
-                f"about as many problems as with {most}."
+                f"{_as_many(full.accuracy, enough, ' problems')} with {most}."
             )
         if as_well:
             outcome += f", or {words.listed(list(map(_count, as_well)), 'or')}"
         if counts:
-            said += _fewer(kinds, counts, most)
+            said += _fewer(kinds, counts, shares)
     fewest = budget.forced[0]
     said.append(
         f"The accuracy is {words.share(fewest.accuracy)} with "
@@ -89,14 +93,22 @@ def needed(budget: ThoughtBudget, thought_kind: str) -> Verdict:
     return Verdict("needed", question, outcome, " ".join(said), figures)
 
 
-def _fewer(kinds, counts, most) -> list[str]:
+def _as_many(own: Share, others: Iterable[Share], noun: str = "") -> str:
+    """Returns "about as many as" or "more than", with a noun in between."""
+    many = words.as_many(own, *others)
+    return f"{many}{noun} {'than' if many == 'more' else 'as'}"
+
+
+def _fewer(kinds, counts, shares) -> list[str]:
     """Says what the model answers with fewer thoughts than are enough.
 
     Args:
         kinds: dictionary from numbers of thoughts to what `compare` returns.
         counts: list of the numbers that are too few.
-        most: int, the number that they are compared with.
+        shares: dictionary from numbers of thoughts to accuracies; the last is
+            what they are compared with.
     """
+    most = max(shares)
 
     def those(*sought):
         return words.listed(
@@ -110,7 +122,9 @@ def _fewer(kinds, counts, most) -> list[str]:
     else:
         said = f"With {lower} it answers fewer problems"
         if as_well:
-            said += f", but with {as_well} about as many as with {most}"
+            high = [shares[n] for n in counts if kinds[n] == "as high"]
+            many = _as_many(shares[most], high)
+            said += f", but with {as_well} {many} with {most}"
         said += "."
         if unclear:
             said += f" With {unclear}, these problems do not tell."

@@ -134,6 +134,14 @@ def _replaced(own: Evaluation, controls) -> tuple[str, list[str]]:
         "With its own thoughts the model answers "
         f"{words.share(own.interval)} of {len(own.correct)} problems rightly."
     )
+    many = words.as_many(
+        own.interval,
+        *[
+            others[name].interval
+            for name, each in found.items()
+            if each == "as high"
+        ],
+    )
     kinds = set(found.values())
     limit = words.points(tolerance(own.interval))
     if kinds == {"lower"}:
@@ -145,7 +153,7 @@ def _replaced(own: Evaluation, controls) -> tuple[str, list[str]]:
     if kinds == {"as high"}:
         return DO_NOT_CARRY, [
             first,
-            "With other thoughts in their place it answers about as many: "
+            f"With other thoughts in their place it answers {many}: "
             f"{those('as high')}. No loss is significant, and one of more than "
             f"{limit} is excluded.",
         ]
@@ -158,7 +166,7 @@ def _replaced(own: Evaluation, controls) -> tuple[str, list[str]]:
             f"loss is significant, but not more than {limit}."
         )
     if "as high" in kinds:
-        said.append(f"It answers about as many with {those('as high')}.")
+        said.append(f"It answers {many} with {those('as high')}.")
     if kinds <= {"a little lower", "as high"}:
         return IN_PART, said
     if "unclear" not in kinds:

@@ -34,14 +34,15 @@ def without_thoughts(
                 "many, these problems do not tell."
             )
         else:
-            said.append(f"Without thoughts it answers about as many, {text}:")
+            many = words.as_many(own.interval, none.interval)
+            said.append(f"Without thoughts it answers {many}, {text}:")
             said.append(_instead(own, none))
     if "removed" in controls:
         removed = controls["removed"]
         compared = {
             "lower": "fewer",
             "a little lower": "a little fewer",
-            "as high": "about as many",
+            "as high": words.as_many(own.interval, removed.interval),
             "unclear": "perhaps fewer",
         }[compare(own, removed)]
         said.append(

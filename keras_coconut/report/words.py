@@ -11,6 +11,19 @@ def share(value: Share) -> str:
     return f"{value.share:.1%} ({value.low:.1%} to {value.high:.1%})"
 
 
+def as_many(own: Share, *others: Share) -> str:
+    """Says how many problems are answered where no loss counts.
+
+    Args:
+        own: `Share` that the others are compared with.
+        others: `Share`s that are as high as `own`, or higher.
+    """
+    higher = [other.low > own.high for other in others]
+    if all(higher):
+        return "more"
+    return "about as many or more" if any(higher) else "about as many"
+
+
 def mean(value: Interval, digits: int = 2) -> str:
     """Returns a mean with its margin: "2.10 ± 0.25"."""
     if math.isnan(value.mean):

@@ -55,6 +55,26 @@ def test_they_do_not_carry_it():
     assert "order of its thoughts hardly matters" in found.text
 
 
+def test_more_is_not_about_as_many():
+    """A model whose thoughts' path was cut: 20% with thoughts, 81% without."""
+    found = verdicts.carry(
+        evaluation(0.2),
+        controls(none=0.8, removed=0.4, **dict.fromkeys(SAME, 0.2)),
+        "continuous",
+    )
+    assert found.outcome == verdicts.DO_NOT_CARRY
+    assert "in their place it answers about as many: noise 20.0%" in found.text
+    assert "Without thoughts it answers more, 80.0%" in found.text
+    assert "response left at its positions, it answers more: 40.0%" in (
+        found.text
+    )
+    high = dict.fromkeys(SAME, 0.2) | {"zeros": 0.5}
+    found = verdicts.carry(
+        evaluation(0.2), controls(none=0.2, **high), "continuous"
+    )
+    assert "in their place it answers about as many or more:" in found.text
+
+
 def test_too_few_problems_decide_nothing():
     shares = dict(noise=0.75, other=0.75, mean=0.8, zeros=0.7)
     found = verdicts.carry(
@@ -224,6 +244,13 @@ def test_what_is_said_of_fewer():
     ) in mixed
     assert "With 1 thought or more the model answers about as" in text(
         0.1, 0.95, 0.95
+    )
+    assert "Without thoughts the model answers more problems than with 1" in (
+        text(0.8, 0.2)
+    )
+    assert "but with none more than with 2." in text(0.9, 0.1, 0.5)
+    assert "With 1 thought or more the model answers more problems than" in (
+        text(0.1, 0.9, 0.5)
     )
     assert "Without thoughts the model answers about as many" in text(
         0.95, 0.95
