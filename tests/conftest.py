@@ -46,15 +46,34 @@ if keras.config.backend() == "tensorflow":
     )
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="run tests marked `thorough` with every backend",
+    )
+
+
 def pytest_collection_modifyitems(config, items):
-    """Runs what does not depend on the backend once, with PyTorch."""
+    """Runs with PyTorch alone what says nothing new on another backend."""
     for item in items:
         if " at 0x" in item.nodeid:
             # Workers would not agree on the tests, and run none.
             raise pytest.UsageError(f"a name with an address: {item.nodeid}")
     if keras.config.backend() == "torch":
+        for item in items:
+            if item.get_closest_marker("thorough") and any(
+                mark.args[0] for mark in item.iter_markers("skipif")
+            ):
+                # `make test` would run it nowhere.
+                raise pytest.UsageError(f"thorough, not here: {item.nodeid}")
         return
-    left_out = {i for i in items if i.get_closest_marker("any_backend")}
+    marks = ["any_backend"]
+    if not config.getoption("thorough"):
+        marks.append("thorough")
+    left_out = {
+        item for item in items if any(map(item.get_closest_marker, marks))
+    }
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
@@ -76,6 +95,7 @@ def programs_of_one_file():
     A process that holds too many of them is stopped while it loads another.
     """
     yield
+    tiny.forget_shared()
     if keras.config.backend() == "jax":
         jax.clear_caches()
 
@@ -83,7 +103,7 @@ def programs_of_one_file():
 def pytest_report_header():
     return (
         f"keras backend: {keras.config.backend()}; tests marked `any_backend` "
-        "run with torch"
+        "run with torch, and so do those marked `thorough` without --thorough"
     )
 
 
@@ -102,6 +122,23 @@ def model(record):
 
 
 @pytest.fixture
-def text_model():
+def text_model(request):
     """A tiny GPT-2 with a vocabulary of bytes and a few words."""
-    return tiny.compiled(tiny.text_model())
+    return compiled_model(request, layers=2)
+
+
+@pytest.fixture
+def small_text_model(request):
+    """The same with one layer."""
+    return compiled_model(request, layers=1)
+
+
+def compiled_model(request, layers):
+    """A model that tests of a file share, since compiling takes seconds.
+
+    A test that replaces functions gets one of its own: they would be in the
+    programs of the others, or its own would not be in its programs.
+    """
+    if "monkeypatch" in request.fixturenames:
+        return tiny.compiled(tiny.text_model(layers))
+    return tiny.shared(layers)

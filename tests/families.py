@@ -5,38 +5,37 @@ import functools
 import keras
 import keras_hub
 import numpy as np
+import pytest
 
 _models = keras_hub.models
 _COMMON = {"vocabulary_size": 50, "num_layers": 3, "hidden_dim": 32}
 # Deep enough for layers of several kinds to alternate.
 _DEEP = {**_COMMON, "num_layers": 7}
 _GROUPED = {"num_query_heads": 4, "num_key_value_heads": 2}
+_GEMMA = {**_COMMON, **_GROUPED, "intermediate_dim": 96, "head_dim": 16}
 # Shorter than the rows of the tests.
 WINDOW = 5
 
 
-def _gemma(**kwargs):
-    return _models.GemmaBackbone(
-        intermediate_dim=96, head_dim=16, **_GROUPED, **_COMMON, **kwargs
-    )
-
-
 FAMILIES = {
-    "gpt2": lambda: _models.GPT2Backbone(
+    "gpt2": functools.partial(
+        _models.GPT2Backbone,
         num_heads=4,
         intermediate_dim=48,
         max_sequence_length=64,
         dropout=0.0,
         **_DEEP,
     ),
-    "opt": lambda: _models.OPTBackbone(
+    "opt": functools.partial(
+        _models.OPTBackbone,
         num_heads=4,
         intermediate_dim=48,
         max_sequence_length=64,
         dropout=0.0,
         **_COMMON,
     ),
-    "gpt_neo_x": lambda: _models.GPTNeoXBackbone(
+    "gpt_neo_x": functools.partial(
+        _models.GPTNeoXBackbone,
         num_heads=4,
         intermediate_dim=48,
         rotary_percentage=0.5,
@@ -44,10 +43,11 @@ FAMILIES = {
         max_sequence_length=64,
         **_COMMON,
     ),
-    "llama": lambda: _models.LlamaBackbone(
-        intermediate_dim=48, **_GROUPED, **_COMMON
+    "llama": functools.partial(
+        _models.LlamaBackbone, intermediate_dim=48, **_GROUPED, **_COMMON
     ),
-    "llama3": lambda: _models.Llama3Backbone(
+    "llama3": functools.partial(
+        _models.Llama3Backbone,
         intermediate_dim=48,
         tie_word_embeddings=True,
         rope_frequency_adjustment_factor=8.0,
@@ -57,27 +57,34 @@ FAMILIES = {
         **_GROUPED,
         **_DEEP,
     ),
-    "mistral": lambda: _models.MistralBackbone(
-        intermediate_dim=48, sliding_window=WINDOW, **_GROUPED, **_COMMON
+    "mistral": functools.partial(
+        _models.MistralBackbone,
+        intermediate_dim=48,
+        sliding_window=WINDOW,
+        **_GROUPED,
+        **_COMMON,
     ),
-    "qwen": lambda: _models.QwenBackbone(
+    "qwen": functools.partial(
+        _models.QwenBackbone,
         intermediate_dim=48,
         use_sliding_window_attention=True,
         sliding_window_size=WINDOW,
         **_GROUPED,
         **_COMMON,
     ),
-    "qwen3": lambda: _models.Qwen3Backbone(
+    "qwen3": functools.partial(
+        _models.Qwen3Backbone,
         intermediate_dim=48,
         head_dim=16,
         sliding_window_size=WINDOW,
         **_GROUPED,
         **_COMMON,
     ),
-    "phi3": lambda: _models.Phi3Backbone(
-        intermediate_dim=48, **_GROUPED, **_COMMON
+    "phi3": functools.partial(
+        _models.Phi3Backbone, intermediate_dim=48, **_GROUPED, **_COMMON
     ),
-    "phi3_su": lambda: _models.Phi3Backbone(
+    "phi3_su": functools.partial(
+        _models.Phi3Backbone,
         intermediate_dim=48,
         max_sequence_length=64,
         pretraining_sequence_length=32,
@@ -87,9 +94,9 @@ FAMILIES = {
         **_GROUPED,
         **_COMMON,
     ),
-    "gemma": _gemma,
+    "gemma": functools.partial(_models.GemmaBackbone, **_GEMMA),
     "gemma2": functools.partial(
-        _gemma,
+        _models.GemmaBackbone,
         query_head_dim_normalize=False,
         use_post_ffw_norm=True,
         use_post_attention_norm=True,
@@ -97,8 +104,10 @@ FAMILIES = {
         final_logit_soft_cap=3.0,
         use_sliding_window_attention=True,
         sliding_window_size=WINDOW,
+        **_GEMMA,
     ),
-    "gemma3": lambda: _models.Gemma3Backbone(
+    "gemma3": functools.partial(
+        _models.Gemma3Backbone,
         image_size=16,
         vision_encoder=None,
         intermediate_dim=48,
@@ -110,7 +119,8 @@ FAMILIES = {
         **_GROUPED,
         **_DEEP,
     ),
-    "smollm3": lambda: _models.SmolLM3Backbone(
+    "smollm3": functools.partial(
+        _models.SmolLM3Backbone,
         intermediate_dim=48,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -128,16 +138,33 @@ FAMILIES = {
 }
 
 
-def make(family: str):
-    """Returns a backbone whose every weight matters."""
+def make(family: str, **changes):
+    """Returns a backbone whose every weight matters.
+
+    Args:
+        family: a key of `FAMILIES`.
+        **changes: other arguments of the backbone, such as `num_layers=2`
+            where the depth does not matter: tracing takes seconds a layer.
+    """
     keras.utils.set_random_seed(0)
-    backbone = FAMILIES[family]()
+    backbone = FAMILIES[family](**changes)
     rng = np.random.default_rng(0)
     for weight in backbone.trainable_variables:
         # Norms near one, so that nothing vanishes or explodes in deep models.
         scale = 0.1 if len(weight.shape) == 1 else 0.15
         weight.assign(weight + scale * rng.normal(size=weight.shape))
     return backbone
+
+
+def chosen(*families: str) -> list:
+    """Returns all families; those not named are marked `thorough`."""
+    assert set(families) <= set(FAMILIES)
+    return [
+        family
+        if family in families
+        else pytest.param(family, marks=pytest.mark.thorough)
+        for family in FAMILIES
+    ]
 
 
 LENGTH = 24

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -62,6 +63,14 @@ def refused(script, *arguments, **environment):
     # Other libraries' remarks may stand before it.
     assert lines[-1].startswith(f"{script}: "), finished.stderr
     return lines[-1]
+
+
+def load(path):
+    """Returns the module of a file that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @contextlib.contextmanager

@@ -73,8 +73,7 @@ def gradients(function, variables):
                 return function()
 
         values = [v.value for v in variables]
-        # Operation by operation: all families share what is compiled.
-        value, found = jax.value_and_grad(run)(values)
+        value, found = jax.jit(jax.value_and_grad(run))(values)
     elif backend == "tensorflow":
         import tensorflow as tf
 

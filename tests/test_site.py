@@ -1,11 +1,11 @@
 """The documentation site's pages, without the generator that shows them."""
 
 import ast
-import importlib.util
 import pathlib
 import re
 
 import pytest
+import scripts
 
 import keras_coconut
 
@@ -16,11 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def make_site():
-    path = ROOT / "docs" / "make_site.py"
-    spec = importlib.util.spec_from_file_location("make_site", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(ROOT / "docs" / "make_site.py")
 
 
 @pytest.fixture(scope="module")

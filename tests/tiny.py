@@ -330,4 +330,44 @@ def as_new(model, weights, learning_rate=1e-2):
     model.set_weights(weights)
     restart_optimizer(model.optimizer, model)
     model.optimizer.learning_rate = learning_rate
+    model.optimizer.iterations.assign(0)
+    model.num_thoughts, model.thought_kind = None, "continuous"
+    model.stop_training = False
     return model
+
+
+# By the number of layers: a model, its first weights, and what it is.
+_SHARED = {}
+
+
+def shared(layers=1):
+    """A compiled model as it began, with what it compiled for other tests.
+
+    A test that makes something else of it gets the next one a new model.
+    """
+    model, weights, identity = _SHARED.get(layers, (None, None, None))
+    if model is None or _identity(model) != identity:
+        model = compiled(text_model(layers))
+        weights, identity = model.get_weights(), _identity(model)
+        _SHARED[layers] = model, weights, identity
+    return as_new(model, weights)
+
+
+def forget_shared():
+    """Lets the models of `shared` go."""
+    _SHARED.clear()
+
+
+def _identity(model):
+    """What decides which programs a model has, but for shapes."""
+    return [
+        id(model.optimizer),
+        id(model.sampler),
+        id(model.preprocessor),
+        id(model.train_step),
+        model.run_eagerly,
+        model.jit_compile,
+        model.steps_per_execution,
+        model.trainable,
+        [(id(v), v.trainable) for v in model.weights],
+    ]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.early_stop import EarlyStop, find_matches
 from keras_coconut.analysis.forced_counts import choose_counts
 from keras_coconut.analysis.plain import to_plain
@@ -210,8 +211,7 @@ def thought_budget(
                     verbose,
                     list(files.values()),
                 )
-    budget, *others = (_compare(problems, own) for own in answers.values())
-    return dataclasses.replace(budget, control=others[0] if others else None)
+    return beside_control([_compare(problems, own) for own in answers.values()])
 
 
 def _answer(request: Request, counts, name, verbose, paths):

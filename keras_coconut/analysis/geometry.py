@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_coconut import backbones
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.plain import to_plain
 from keras_coconut.analysis.pooled_means import pair_mean
 from keras_coconut.analysis.ranks import ranks
@@ -197,9 +198,7 @@ def thought_geometry(
             found.append(
                 _measure(request.model, states.thoughts, request.counts, seed)
             )
-    if control is None:
-        return found[0]
-    return dataclasses.replace(found[0], control=found[1])
+    return beside_control(found)
 
 
 def _measure(model, thoughts, counts, seed) -> ThoughtGeometry:

@@ -25,9 +25,9 @@ from keras_coconut.models.sampling import Draws, seeded
 from keras_coconut.text import batches
 from keras_coconut.text.arrays import per_row_counts, to_numpy
 from keras_coconut.text.questions import (
-    check_not_told,
     check_thoughts,
     plan_batches,
+    reject_num_thoughts,
     tokenize,
 )
 
@@ -155,7 +155,7 @@ def generate_from_ids(model, x, num_thoughts, settings: Settings):
                 "its rows, and give `thoughts`. Received: "
                 f"{name}={shown(value)}"
             )
-    check_not_told(num_thoughts)
+    reject_num_thoughts(num_thoughts)
     keys = (*batches.QUESTION_KEYS, "response_ids")
     model.check_data(x, keys=keys)
     more = ("thoughts", "skipped_positions")
@@ -451,9 +451,9 @@ def _limits(model, lengths, max_length, texts=None):
     # `<eot>`, where the model reads it.
     limits, longest = [], longest + (not model.markers)
     for row, length in enumerate(lengths):
-        room = longest - int(length) - 1
-        wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, room), 1)
-        if wanted > room:
+        max_new_tokens = longest - int(length) - 1
+        wanted = max_length or max(min(_DEFAULT_MAX_LENGTH, max_new_tokens), 1)
+        if wanted > max_new_tokens:
             name = f" ({shown(texts[row][:60])}...)" if texts else ""
             raise ValueError(
                 "question, thoughts and `max_length` must fit the backbone's "

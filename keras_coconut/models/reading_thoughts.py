@@ -9,7 +9,7 @@ from keras_coconut.checks import check_count
 from keras_coconut.models import thought_reader
 from keras_coconut.text import batches
 from keras_coconut.text.arrays import Counts
-from keras_coconut.text.questions import check_not_told
+from keras_coconut.text.questions import reject_num_thoughts
 
 # The model that it is mixed into: a task of KerasHub, which has no types.
 _Task: Any = object
@@ -57,7 +57,7 @@ class ReadingThoughts(_Task):
         """
         watched = thought_reader.check_layers(self, layers)
         if isinstance(questions, dict):
-            check_not_told(num_thoughts)
+            reject_num_thoughts(num_thoughts)
             check_count("batch_size", batch_size, least=1)
             self.check_call(questions, batches.QUESTION_KEYS)
             states = thought_reader.states_of(

@@ -22,8 +22,8 @@ from keras_coconut.models.unrolled_decoder import Intercept, UnrolledDecoder
 from keras_coconut.text import arrays, batches, targets
 from keras_coconut.text.arrays import Counts
 from keras_coconut.text.questions import (
-    check_not_told,
     read_questions,
+    reject_num_thoughts,
     tokenize,
 )
 from keras_coconut.text.token_counts import count_tokens
@@ -273,7 +273,7 @@ def _check_batch(model, x, responses, num_thoughts, target_ids):
             "`responses` must be left out for a dictionary, which has "
             f"`response_ids`. Received: responses={shown(responses)}"
         )
-    check_not_told(num_thoughts)
+    reject_num_thoughts(num_thoughts)
     model.check_call(x)
     if target_ids is not None:
         targets.check_targets(

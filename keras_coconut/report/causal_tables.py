@@ -19,6 +19,8 @@ def counterfactuals(result: CounterfactualEvaluation) -> Iterator[Table]:
         "following": "follows the edge",
         "staying": "stays",
         "false_following": "turns around after a neutral change",
+        "decoy_accuracy": "right, decoy",
+        "decoy_following": "turns around with a decoy",
     }
     yield from _shares(result, columns, "answers after an edge is moved")
 

@@ -46,6 +46,7 @@ def draw(
             own,
             controls.get("model", {}),
             num_thoughts,
+            kind,
             answers.get("control"),
         )
     )

@@ -21,9 +21,7 @@ def needed(budget: ThoughtBudget, thought_kind: str) -> Verdict:
         budget: a `ThoughtBudget`.
         thought_kind: `"continuous"` or `"pause"`.
     """
-    full, noun = budget.forced[-1], "thought"
-    if thought_kind == "pause":
-        noun = "pause"
+    full, noun = budget.forced[-1], words.NOUNS[thought_kind]
     most = full.num_thoughts
     figures: dict[str, Any] = {
         f"accuracy, {each.num_thoughts}": each.accuracy
@@ -143,6 +141,7 @@ def cost(
     own: Evaluation,
     controls: Mapping[str, Evaluation],
     num_thoughts: int,
+    thought_kind: str,
     of_control: Evaluation | None = None,
 ) -> Verdict:
     """Says what an answer costs in tokens and in seconds.
@@ -151,6 +150,7 @@ def cost(
         own: `Evaluation` with the model's own thoughts.
         controls: what `evaluate_controls` returns.
         num_thoughts: int.
+        thought_kind: `"continuous"` or `"pause"`.
         of_control: `Evaluation` of the control model. Optional.
     """
     compared = {"own": own}
@@ -164,8 +164,8 @@ def cost(
         figures[f"seconds, {name}"] = found.seconds
     outcome = _cost(own)
     said = [
-        f"With {words.counted(num_thoughts, 'thought')} an answer takes "
-        f"{outcome}."
+        f"With {words.counted(num_thoughts, words.NOUNS[thought_kind])} an "
+        f"answer takes {outcome}."
     ]
     if "none" in compared:
         said.append(f"Without any it takes {_cost(compared['none'])}.")

@@ -177,13 +177,41 @@ def _tree(result: SearchTree):
                     words.mean(mass.frontier.share),
                     f"{mass.frontier.chance:.2f}",
                     words.mean(mass.frontier.excess),
+                    f"{mass.frontier.by_frequency:.2f}",
+                    words.mean(mass.frontier.excess_by_frequency),
                     words.mean(mass.unreachable.share),
                     words.mean(mass.on_nodes),
                 ]
             )
         head = ["thoughts", "problems", "on the frontier", "by chance"]
-        head += ["more than by chance", "out of reach", "on any node"]
-        yield Table(f"{whose}where the value of the nodes lies", head, rows)
+        head += ["more than by chance", "by statements"]
+        head += ["more than by statements", "out of reach", "on any node"]
+        yield Table(
+            f"{whose}where the value of the nodes lies", head, rows, _NULLS
+        )
+        rows = [
+            [
+                str(level.num_thoughts),
+                *map(words.mean, level.parallelism.means),
+                words.mean(level.parallelism.gap),
+                words.mean(level.parallelism.relative_gap),
+                f"{level.parallelism.uniform_gap:.2f}",
+            ]
+            for level in found.levels
+            if level.parallelism is not None
+        ]
+        head = ["thoughts", "best node", "best two", "best three"]
+        head += ["three less one", "the same by the frontier's value"]
+        head += ["if all nodes were alike"]
+        yield Table(
+            f"{whose}how many nodes of the frontier share its value", head, rows
+        )
+
+
+_NULLS = (
+    "By chance: if all nodes were alike to the model. By statements: if it "
+    "named nodes by how often the question's statements name them."
+)
 
 
 _PLACES = (
@@ -196,8 +224,14 @@ _PLACES = (
 def _superposition(result: Superposition):
     for whose, found in both(result):
         # Attention is read from the question's last token on.
+        layer = found.layer + 1
         for what, means, first in (
-            (f"attention of layer {found.layer + 1}", found.attention, 0),
+            (f"attention of layer {layer}", found.attention, 0),
+            (
+                f"attention of layer {layer}, mean of its heads",
+                found.attention_per_head,
+                0,
+            ),
             ("inner products", found.inner_products, 1),
         ):
             rows = [
@@ -216,8 +250,10 @@ def _superposition(result: Superposition):
                 for number, groups in enumerate(means, first)
                 if groups is not None
             ]
+            if not rows:
+                continue
             head = ["thought", "out of reach", "reachable", "frontier"]
-            text = "" if first else _PLACES
+            text = _PLACES if means is found.attention else ""
             yield Table(f"{whose}{what}", [*head, "optimal"], rows, text)
 
 

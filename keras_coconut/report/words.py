@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from keras_coconut.evaluation.statistics import Interval, Share
 
+# What stands in the slots of a model, by its kind of thoughts.
+NOUNS = {"continuous": "thought", "pause": "pause"}
+
 
 def share(value: Share) -> str:
     """Returns a share with its interval: "96.0% (93.9% to 97.4%)"."""

@@ -39,7 +39,7 @@ def read_questions(model, questions, num_thoughts, name="questions"):
     )
 
 
-def check_not_told(num_thoughts) -> None:
+def reject_num_thoughts(num_thoughts) -> None:
     """Raises a `ValueError` for `num_thoughts` beside a dictionary."""
     if num_thoughts is not None:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import itertools
 import math
 import sys
@@ -677,3 +678,13 @@ def test_a_plot_is_written_and_pyplot_knows_nothing_of_it(tmp_path):
     assert not _pylab_helpers.Gcf.figs
     figure.savefig(tmp_path / "a.png", dpi=60)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_notebook_shows_a_figure():
+    """As IPython asks for it, and as wide as it is on paper."""
+    from matplotlib.image import imread
+
+    figure = drawn("tokens", width="column")
+    picture = imread(io.BytesIO(figure._repr_png_()), format="png")
+    assert picture.shape[1] == pytest.approx(110 * 3.3, abs=1)
+    assert 0.01 < (picture[..., :3].min(axis=-1) < 0.9).mean() < 0.9

@@ -13,6 +13,8 @@ from bad_values import HIDDEN, Call, batch, given, no_thoughts
 import keras_coconut
 from keras_coconut.text import batches
 
+pytestmark = pytest.mark.thorough
+
 QUESTIONS = ["1?", "22?", "333?"]
 
 

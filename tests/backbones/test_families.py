@@ -1,6 +1,7 @@
 """Each family against KerasHub's own layers: values, gradients, windows."""
 
 import families
+import keras
 import numpy as np
 import pytest
 import slow
@@ -16,6 +17,19 @@ from keras_coconut.latent.forward import Forward
 def backbone(request):
     with slow.unfused_attention():
         yield families.make(request.param)
+
+
+@pytest.fixture
+def shallow(request):
+    """Fewer layers where all are alike, and where each takes seconds."""
+    changes = {}
+    if keras.config.backend() != "torch" and request.param in LAYERS_ALIKE:
+        changes["num_layers"] = 3
+    with slow.unfused_attention():
+        yield families.make(request.param, **changes)
+
+
+LAYERS_ALIKE = ("gpt2", "llama3")
 
 
 def read_in_spans(decoder, ids, mask, ends=(9, 10, LENGTH)):
@@ -61,7 +75,14 @@ def test_padding_on_the_left_changes_nothing(backbone):
     np.testing.assert_allclose(found[:, pad:], expected, atol=1e-5)
 
 
-def test_thoughts_logits_and_gradients_are_the_slow_ones(backbone):
+# Fused and plain attention, grouped keys, soft caps, norms of heads.
+@pytest.mark.parametrize(
+    "shallow",
+    families.chosen("gpt2", "llama", "gemma2", "qwen3"),
+    indirect=True,
+)
+def test_thoughts_logits_and_gradients_are_the_slow_ones(shallow):
+    backbone = shallow
     model = keras_coconut.ContinuousThoughtLM(backbone)
     x = batch()
     weights = np.random.default_rng(3).normal(size=(3, 7, 50)) / 50
@@ -98,7 +119,9 @@ def test_thoughts_logits_and_gradients_are_the_slow_ones(backbone):
         assert not thoughts[row, count:].any()
 
 
-@pytest.mark.parametrize("num_iterations", [None, 4])
+@pytest.mark.parametrize(
+    "num_iterations", [None, pytest.param(4, marks=pytest.mark.thorough)]
+)
 def test_thoughts_enter_scaled(num_iterations, monkeypatch):
     from keras_coconut.backbones.gemma import GemmaDecoder
 
@@ -122,20 +145,30 @@ def test_thoughts_enter_scaled(num_iterations, monkeypatch):
             )
 
 
-def test_generated_tokens_are_the_slow_ones(backbone):
+# Fused and plain attention, grouped keys, windows and soft caps.
+@pytest.mark.parametrize(
+    "shallow", families.chosen("gpt2", "llama3", "gemma2"), indirect=True
+)
+def test_generated_tokens_are_the_slow_ones(shallow):
+    """Each is the likeliest after all that stand before it."""
+    backbone = shallow
     model = keras_coconut.ContinuousThoughtLM(backbone)
     x, longest = batch(), 6
     x["response_ids"] = x["response_ids"][:, :1]
     del x["response_mask"]
     found = model.generate(x, max_length=longest, stop_token_ids=None)
-    written = [(q, count, response[:1]) for q, count, response in rows()]
-    for _ in range(longest):
-        logits, _ = slow.logits(backbone, written, LENGTH)
-        logits = ops.convert_to_numpy(logits)
-        for row, (question, count, response) in enumerate(written):
-            last = len(question) + count + len(response) - 1
-            response.append(int(logits[row, last].argmax()))
-    assert found["response_ids"].tolist() == [r for _, _, r in written]
+    written = [
+        (question, count, ids)
+        for (question, count, _), ids in zip(
+            rows(), found["response_ids"].tolist(), strict=True
+        )
+    ]
+    logits, _ = slow.logits(backbone, written, LENGTH)
+    likeliest = ops.convert_to_numpy(logits).argmax(axis=-1)
+    for row, (question, count, ids) in enumerate(written):
+        assert ids[0] == rows()[row][2][0] and len(ids) == 1 + longest
+        first = len(question) + count
+        assert ids[1:] == likeliest[row, first : first + longest].tolist()
 
 
 # What each family would lose: an attribute of its blocks, and another value.
@@ -229,7 +262,11 @@ def test_a_gemma_that_sees_or_looks_ahead_is_refused():
         backbones.describe(backbone)
 
 
-def test_as_many_iterations_as_thoughts_are_one_by_one(backbone):
+@pytest.mark.parametrize(
+    "shallow", families.chosen("gpt2", "llama3", "gemma3"), indirect=True
+)
+def test_as_many_iterations_as_thoughts_are_one_by_one(shallow):
+    backbone = shallow
     x = batch()
     one_by_one, at_once = (
         keras_coconut.ContinuousThoughtLM(backbone, num_iterations=n)

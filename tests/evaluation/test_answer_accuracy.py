@@ -36,6 +36,11 @@ class Evaluated:
 
 
 @pytest.fixture
+def text_model(small_text_model):
+    return small_text_model
+
+
+@pytest.fixture
 def evaluated(monkeypatch):
     evaluated = Evaluated()
     monkeypatch.setattr(answer_accuracy, "evaluate_problems", evaluated)
@@ -137,9 +142,10 @@ def test_a_second_fit_begins_anew(text_model, evaluated):
     assert run(callback, text_model, 4) == [0.2, 0.2, 0.3, 0.4]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_the_stages_own_number_of_thoughts(evaluated, order):
-    model = tiny.compiled(tiny.text_model(layers=1))
+    model = tiny.shared()
     dataset = make_dataset(
         model, keras_coconut.Curriculum(1, extra_stage=False)
     )
@@ -195,10 +201,11 @@ def test_a_model_that_is_not_told_how_often(text_model):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:`callbacks` holds no")
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_dataset_counts_for_its_own_fit_only(evaluated, fails):
-    model = tiny.compiled(tiny.text_model(layers=1))
+    model = tiny.shared()
     dataset = make_dataset(model)
     dataset.stage = 2
 

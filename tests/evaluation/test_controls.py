@@ -29,6 +29,7 @@ def test_a_models_own_thoughts_replayed_change_nothing(text_model):
     assert other[1] == own[1]  # It does not think, so nothing is replaced.
 
 
+@pytest.mark.thorough
 def test_thoughts_in_a_dictionary(text_model):
     x = text_model.preprocessor.generate_preprocess(QUESTIONS, 2)
     x["response_ids"] = np.full(
@@ -160,6 +161,7 @@ def test_a_number_of_thoughts_for_each_problem(text_model, kind):
         assert evaluation.tokens_generated >= sum(counts) / 4
 
 
+@pytest.mark.thorough
 def test_one_line_says_which_control_runs(text_model, capsys, monkeypatch):
     problems = tiny.problems(3)
     monkeypatch.setattr(progress, "_NEXT_LINE", 0)
@@ -180,6 +182,7 @@ def test_one_line_says_which_control_runs(text_model, capsys, monkeypatch):
     assert captured.out == captured.err == ""
 
 
+@pytest.mark.thorough
 def test_a_folder_keeps_what_is_finished(text_model, tmp_path, monkeypatch):
     problems = tiny.problems(4)
     options = dict(num_thoughts=2, max_length=5, batch_size=2, verbose=0)
@@ -221,6 +224,7 @@ def test_a_folder_keeps_what_is_finished(text_model, tmp_path, monkeypatch):
 LONG = keras_coconut.Problem("x" * 50, ["1"], "2")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -255,6 +259,7 @@ def test_arguments_are_refused_before_any_work(text_model, change, message):
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.thorough
 def test_a_folder_that_cannot_be_written(text_model, tmp_path):
     (tmp_path / "file").write_text("")
     text_model.__dict__["generate_tokens"] = None
@@ -268,6 +273,7 @@ def test_a_folder_that_cannot_be_written(text_model, tmp_path):
             )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "thoughts",
     [

@@ -140,6 +140,7 @@ def test_a_progress_line_unless_silent(text_model, capsys):
 LONG = keras_coconut.Problem("x" * 40, ["1"], "2")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "message"),
     [

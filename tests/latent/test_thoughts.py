@@ -65,11 +65,17 @@ class Step:
 @pytest.mark.parametrize(
     "layers, dropout, lora, markers",
     [
-        (2, 0.0, None, True),
-        (2, 0.3, None, True),
-        (2, 0.0, "all", True),
-        (6, 0.0, "one", True),
-        (2, 0.0, None, False),
+        (2, 0.3, "all", True),
+        (1, 0.0, None, False),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (
+                (2, 0.0, None, True),
+                (2, 0.3, None, True),
+                (2, 0.0, "all", True),
+                (6, 0.0, "one", True),
+            )
+        ),
     ],
 )
 def test_the_gradient_is_the_slope(layers, dropout, lora, markers):
@@ -135,7 +141,12 @@ def test_thoughts_carry_gradient(text_model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "dropout, iterations", [(0.0, None), (0.3, None), (0.3, 2)]
+    "dropout, iterations",
+    [
+        (0.3, None),
+        pytest.param(0.0, None, marks=pytest.mark.thorough),
+        pytest.param(0.3, 2, marks=pytest.mark.thorough),
+    ],
 )
 def test_rematerialized_is_the_same(dropout, iterations):
     """The same loss and gradient, also where numbers are drawn again."""
@@ -143,7 +154,7 @@ def test_rematerialized_is_the_same(dropout, iterations):
     for rematerialize in (False, True):
         keras.utils.set_random_seed(7)
         model = tiny.text_model(
-            layers=3,
+            layers=2,
             dropout=dropout,
             rematerialize=rematerialize,
             num_iterations=iterations,
@@ -180,12 +191,14 @@ def test_rematerialized_layers_run_again(monkeypatch):
     assert found == [8, 12]
 
 
-@pytest.mark.parametrize("iterations", [3, 5])
+@pytest.mark.parametrize(
+    "iterations", [3, pytest.param(5, marks=pytest.mark.thorough)]
+)
 def test_as_many_iterations_as_thoughts_are_one_by_one(iterations):
     results = []
     for num_iterations in (None, iterations):
         keras.utils.set_random_seed(7)
-        model = tiny.text_model(layers=3, num_iterations=num_iterations)
+        model = tiny.text_model(layers=2, num_iterations=num_iterations)
         step = Step(model, batch(model, [1, 0, 3]))
         results.append(step.gradient())
     (loss, gradient), (other_loss, other_gradient) = results

@@ -1,5 +1,7 @@
 """Training: what `fit` takes, and the ways to run it."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -17,29 +19,35 @@ def small_model(**kwargs):
 
 
 @pytest.fixture
-def text_model():
-    return tiny.compiled(small_model())
+def text_model(small_text_model):
+    return small_text_model
+
+
+@functools.cache
+def made_batches():
+    return small_model().preprocessor(
+        tiny.problems()[:8], num_thoughts=1, hidden_steps=1
+    )
 
 
 @pytest.fixture
 def batches():
     """Two batches of four rows, one thought each."""
-    x, y, weights = small_model().preprocessor(
-        tiny.problems()[:8], num_thoughts=1, hidden_steps=1
-    )
-    return x, y, weights
+    x, y, weights = made_batches()
+    return dict(x), y, weights
 
 
-def losses(model, *args, epochs=3, **kwargs):
-    tiny.compiled(model)
+def losses(*args, model=None, epochs=3, **kwargs):
+    """Of a `fit` of the model, or of the one that is compiled already."""
+    model = tiny.compiled(model) if model else tiny.shared()
     kwargs.setdefault("shuffle", False)
     return model.fit(*args, epochs=epochs, verbose=0, **kwargs).history["loss"]
 
 
 def test_labels_follow_from_the_inputs(batches):
     x, y, weights = batches
-    given = losses(small_model(), x, y, sample_weight=weights, batch_size=4)
-    derived = losses(small_model(), x, batch_size=4)
+    given = losses(x, y, sample_weight=weights, batch_size=4)
+    derived = losses(x, batch_size=4)
     np.testing.assert_allclose(given, derived, atol=1e-6)
     assert derived[-1] < derived[0]
 
@@ -47,10 +55,10 @@ def test_labels_follow_from_the_inputs(batches):
 def test_tf_data(batches):
     tf = pytest.importorskip("tensorflow")
     x, y, weights = batches
-    expected = losses(small_model(), x, batch_size=4)
+    expected = losses(x, batch_size=4)
     for data in (x, (x, y, weights)):
         dataset = tf.data.Dataset.from_tensor_slices(data).batch(4)
-        found = losses(small_model(), dataset)
+        found = losses(dataset)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -67,7 +75,7 @@ def test_tf_data_of_unknown_shapes(batches):
     dataset = tf.data.Dataset.from_generator(
         lambda: (x for x, _, _ in made), output_signature=spec
     ).apply(tf.data.experimental.assert_cardinality(len(made)))
-    losses(model, dataset, epochs=1)
+    losses(dataset, model=model, epochs=1)
     by_hand = small_model()
     tiny.compiled(by_hand)
     for x, y, weights in made:
@@ -88,8 +96,8 @@ def test_a_torch_data_loader(batches):
         ({key: value[row] for key, value in x.items()},) for row in range(8)
     ]
     loader = torch.utils.data.DataLoader(rows, batch_size=4)
-    found = losses(small_model(), loader)
-    expected = losses(small_model(), x, batch_size=4)
+    found = losses(loader)
+    expected = losses(x, batch_size=4)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -108,18 +116,21 @@ def test_evaluate_and_predict(text_model, batches):
 
 def test_validation(batches):
     x, _, _ = batches
-    model = small_model()
-    tiny.compiled(model)
-    history = model.fit(
-        x, validation_data=(x,), epochs=2, batch_size=8, verbose=0
-    ).history
+    history = (
+        tiny.shared()
+        .fit(x, validation_data=(x,), epochs=2, batch_size=8, verbose=0)
+        .history
+    )
     # After an epoch of one step, validation sees what the next step starts at.
     np.testing.assert_allclose(
         history["val_loss"][0], history["loss"][1], atol=1e-5
     )
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+# JAX without a compiler runs for a minute, TensorFlow as in all other tests.
+@pytest.mark.parametrize(
+    "jit_compile", [pytest.param(False, marks=pytest.mark.thorough), True]
+)
 def test_jit_compile(batches, jit_compile):
     if BACKEND == "torch" and jit_compile:
         pytest.skip("torch.compile takes minutes and is not promised")
@@ -127,24 +138,21 @@ def test_jit_compile(batches, jit_compile):
     model = small_model()
     model.compile(keras.optimizers.AdamW(1e-2), jit_compile=jit_compile)
     found = model.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
-    eager = small_model()
-    eager.compile(keras.optimizers.AdamW(1e-2), run_eagerly=True)
-    expected = eager.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
     np.testing.assert_allclose(
-        found.history["loss"], expected.history["loss"], atol=1e-4
+        found.history["loss"], losses(x, batch_size=4), atol=1e-4
     )
 
 
 def test_steps_per_execution(batches):
     x, _, _ = batches
-    model, by_ones = small_model(), small_model()
+    model = small_model()
     tiny.compiled(model, steps_per_execution=2)
     if BACKEND == "torch":
         with pytest.raises(ValueError, match="1 with the PyTorch backend"):
             model.fit(x, batch_size=4, verbose=0)
         return
     model.fit(x, epochs=3, batch_size=4, shuffle=False, verbose=0)
-    losses(by_ones, x, batch_size=4)
+    losses(x, batch_size=4, model=(by_ones := small_model()))
     assert int(model.optimizer.iterations) == 6
     for mine, theirs in zip(model.weights, by_ones.weights):
         np.testing.assert_allclose(
@@ -198,7 +206,7 @@ def test_dropout(batches):
         tiny.logits(small_model(), x),
         atol=1e-5,
     )
-    found = losses(model, x, epochs=20, batch_size=8)
+    found = losses(x, model=model, epochs=20, batch_size=8)
     assert np.isfinite(found).all() and found[-1] < 0.7 * found[0]
 
 
@@ -209,7 +217,7 @@ def test_mixed_bfloat16(batches):
     expected = small_model().predict(x, verbose=0)
     # bfloat16 keeps 8 bits: differences of a few hundredths of the range.
     assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
-    found = losses(model, x, epochs=10, batch_size=8)
+    found = losses(x, model=model, epochs=10, batch_size=8)
     assert np.isfinite(found).all() and found[-1] < 0.7 * found[0]
     assert model.generate("start 3, +4", max_length=4, num_thoughts=2)
 
@@ -219,7 +227,7 @@ def test_lora(batches):
     model = small_model()
     model.backbone.enable_lora(2)
     before = {v.path: ops.convert_to_numpy(v) for v in model.backbone.variables}
-    found = losses(model, x, epochs=10, batch_size=8)
+    found = losses(x, model=model, epochs=10, batch_size=8)
     assert found[-1] < found[0]
     changed = {
         v.path
@@ -236,7 +244,7 @@ def test_a_frozen_backbone_part(batches):
     model = small_model()
     model.backbone.token_embedding.trainable = False
     before = ops.convert_to_numpy(model.backbone.token_embedding.embeddings)
-    losses(model, x, batch_size=8)
+    losses(x, model=model, batch_size=8)
     after = ops.convert_to_numpy(model.backbone.token_embedding.embeddings)
     np.testing.assert_array_equal(before, after)
 

@@ -13,8 +13,8 @@ PROBLEMS = tiny.problems(10)
 
 
 @pytest.fixture
-def text_model():
-    return tiny.compiled(tiny.text_model(layers=1))
+def text_model(small_text_model):
+    return small_text_model
 
 
 def assert_equal(one, other):
@@ -251,7 +251,9 @@ def test_a_dataset_beside_a_curriculum(text_model):
             method(dataset, curriculum=CURRICULUM, verbose=0)
 
 
-def test_what_evaluate_refuses(text_model):
+def test_what_evaluate_refuses():
+    # One that no `fit` has trained.
+    text_model = tiny.compiled(tiny.text_model(layers=1))
     for method in (text_model.evaluate, text_model.predict):
         with pytest.raises(ValueError, match="`curriculum` must be given"):
             method(PROBLEMS, verbose=0)

@@ -178,6 +178,7 @@ def test_every_row_is_of_something():
     assert {name for name in TABLE if "." not in name} - known == set()
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("name", TABLE)
 def test_every_rows_test_is_there_and_names_it(name):
     test = TABLE[name].test
@@ -263,7 +264,9 @@ def test_a_weight_of_ones_own(model):
     assert model.has_task_weights()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.thorough)]
+)
 def test_shapes_and_types(dtype):
     model = tiny.text_model(layers=1, dtype=dtype)
     x, _, _ = model.preprocessor(tiny.problems(2), num_thoughts=1)
@@ -346,6 +349,7 @@ def test_one_batch(made):
         assert callable(model.compiled_loss) and callable(model.loss)
 
 
+@pytest.mark.thorough
 def test_steps_that_run_eagerly(model):
     """`train_step`, `test_step` and `predict_step`, called one by one."""
     x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=1)
@@ -447,6 +451,7 @@ def same_weights(one, other):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.thorough
 def test_json(model):
     """`to_json`, and how Keras builds what it opens: there is nothing to do."""
     model.num_thoughts = 3
@@ -485,6 +490,7 @@ def test_layers(made):
         assert layer.name in shown[True] and layer.name not in shown[False]
 
 
+@pytest.mark.thorough
 def test_plots(made):
     """The graph, which `keras.utils.plot_model` draws of it."""
     pytest.importorskip("pydot")
@@ -617,6 +623,7 @@ def answers(model, x):
     return np.array(tokens), thoughts, model.predict(x, verbose=0), loss[0]
 
 
+@pytest.mark.thorough
 def test_files_of_lora(model, tmp_path):
     """`save_lora_weights` and `load_lora_weights`, of a model that has run."""
     path = tmp_path / "a.lora.h5"
@@ -638,7 +645,9 @@ def test_files_of_lora(model, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Invalid quantization mode")  # Embeddings.
 @pytest.mark.filterwarnings("ignore:(?s).*`x.T` on tensors")  # Keras' own.
-@pytest.mark.parametrize("mode", ["int8", "float8"])
+@pytest.mark.parametrize(
+    "mode", ["int8", pytest.param("float8", marks=pytest.mark.thorough)]
+)
 def test_quantized(model, tmp_path, mode):
     """`quantize` after everything has run once, and saved in a preset."""
     x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=1)
@@ -656,6 +665,7 @@ def test_quantized(model, tmp_path, mode):
     np.testing.assert_allclose(tiny.logits(again, x), found, atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:(?s).*`x.T` on tensors")  # Keras' own.
 @pytest.mark.parametrize("first", ["lora", "int8"])
 def test_int8_with_lora(model, first):
@@ -679,6 +689,7 @@ def test_int8_with_lora(model, first):
     assert isinstance(model.generate(**QUESTION)[0], str)
 
 
+@pytest.mark.thorough
 def test_calibration(model):
     """`get_quantization_layer_structure` knows what no thoughts are in."""
     for mode in ("gptq", "awq"):

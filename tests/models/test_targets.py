@@ -1,7 +1,5 @@
 """Labels and loss weights that are given beside a batch."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ METHODS = ["fit", "evaluate", "batches"]
 
 @pytest.fixture
 def model():
-    return tiny.as_new(*compiled_once())
+    return tiny.shared()
 
 
 @pytest.fixture
@@ -33,16 +31,9 @@ class Batches(keras.utils.PyDataset):
         return self.data
 
 
-@functools.cache
-def compiled_once():
-    """A model for all tests, and the weights with which each begins."""
-    model = tiny.compiled(tiny.text_model(layers=1))
-    return model, model.get_weights()
-
-
 def loss(how, x, y=None, weights=None):
     """The loss of a model before any step."""
-    model = tiny.as_new(*compiled_once())
+    model = tiny.shared()
     if how == "batches":
         data = tuple(part for part in (x, y, weights) if part is not None)
         return model.evaluate(Batches(*data), verbose=0)[0]
@@ -55,7 +46,7 @@ def loss(how, x, y=None, weights=None):
 
 def by_hand(x, y, weights):
     """The mean of each position's own loss, by its weight."""
-    model = tiny.as_new(*compiled_once())
+    model = tiny.shared()
     logits = model.predict_on_batch(x).astype("float64")
     logits -= logits.max(axis=-1, keepdims=True)
     of_all = np.log(np.exp(logits).sum(axis=-1))

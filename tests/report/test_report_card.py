@@ -150,10 +150,32 @@ def test_graphs(tmp_path):
     tree = keras_coconut.search_tree(
         model, card.problems, num_thoughts=[0, 1], verbose=0
     )
-    chance = tree.levels[1].frontier_mass.frontier.chance
+    frontier = tree.levels[1].frontier_mass.frontier
     page = check_page(card, path)
     (row,) = [row for row in page.cells if row[:2] == ["1", "10"]]
-    assert row[3] == f"{chance:.2f}"
+    assert row[3] == f"{frontier.chance:.2f}"
+    assert row[5] == f"{frontier.by_frequency:.2f}"
+    parallelism = tree.levels[1].parallelism
+    first, uniform = parallelism.means[0].mean, parallelism.uniform_gap
+    assert any(
+        row[0] == "1"
+        and row[1].startswith(f"{first:z.2f}")
+        and row[6:] == [f"{uniform:.2f}"]
+        for row in page.cells
+    )
+    # Of two heads: the sum, and the half of it.
+    held = card.sections["superposition"].result
+    sums, means = (
+        held.attention[1].frontier,
+        held.attention_per_head[1].frontier,
+    )
+    assert means.mean == pytest.approx(sums.mean / 2)
+    assert "attention of layer 2, mean of its heads" in page.text.lower()
+    (row,) = [
+        row for row in page.cells if row[0] == "turns around with a decoy"
+    ]
+    decoys = card.sections["counterfactuals"].result.decoy_following
+    assert len(row) == 2 and (decoys is None) == (not row[1][0].isdigit())
     with (tmp_path / "report.json").open(encoding="utf-8") as file:
         assert json.load(file) == json.loads(json.dumps(card.to_dict()))
 

@@ -270,9 +270,11 @@ def test_how_many_pauses():
 
 
 def test_the_cost():
-    found = needs.cost(
-        evaluation(0.9, 8.25), controls(none=0.5), 6, evaluation(0.9, 2.0)
-    )
+    given = evaluation(0.9, 8.25), controls(none=0.5), 6
+    found = needs.cost(*given, "continuous", evaluation(0.9, 2.0))
+    assert found.text.startswith("With 6 thoughts an answer takes 8.2 tokens")
+    of_pauses = needs.cost(*given, "pause")
+    assert of_pauses.text.startswith("With 6 pauses an answer takes 8.2 tokens")
     assert found.outcome == "8.2 tokens and 12 ms"
     assert "Without any it takes 30.0 tokens and 12 ms." in found.text
     assert "The control model takes 2.0 tokens and 12 ms." in found.text

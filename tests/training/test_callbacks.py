@@ -1,7 +1,6 @@
 """Keras' callbacks beside a `CurriculumScheduler`, before and behind it."""
 
 import csv
-import functools
 
 import keras
 import numpy as np
@@ -32,17 +31,10 @@ class EpochEnds(keras.callbacks.Callback):
         self.rates.append(float(self.model.optimizer.learning_rate))
 
 
-@functools.cache
-def compiled_once():
-    """A model for all tests, and the weights with which each begins."""
-    model = tiny.compiled(tiny.text_model(layers=1))
-    return model, model.get_weights()
-
-
 def train(callbacks, first, optimizer=None, **kwargs):
     """Trains with the scheduler first, or last, among the callbacks."""
     if optimizer is None:
-        model = tiny.as_new(*compiled_once())
+        model = tiny.shared()
     else:
         model = tiny.compiled(tiny.text_model(layers=1), optimizer)
     dataset = keras_coconut.CurriculumDataset(
@@ -57,7 +49,12 @@ def train(callbacks, first, optimizer=None, **kwargs):
     return model, history
 
 
-@pytest.fixture(params=[True, False], ids=["scheduler first", "last"])
+@pytest.fixture(
+    params=[
+        pytest.param(True, id="scheduler first"),
+        pytest.param(False, id="last", marks=pytest.mark.thorough),
+    ]
+)
 def first(request):
     return request.param
 
@@ -101,6 +98,7 @@ def test_best_weights_of_another_stage(first):
     assert ends.thoughts == THOUGHTS
 
 
+@pytest.mark.thorough
 def test_training_that_stops_early_keeps_its_stage(first):
     stopping = keras.callbacks.EarlyStopping("stage", mode="min", patience=2)
     model, history = train([stopping], first)
@@ -108,6 +106,7 @@ def test_training_that_stops_early_keeps_its_stage(first):
     assert model.num_thoughts == THOUGHTS[2]
 
 
+@pytest.mark.thorough
 def test_a_learning_rate_that_falls(first):
     """A change of the stage does not put it back."""
     ends = EpochEnds()
@@ -119,6 +118,7 @@ def test_a_learning_rate_that_falls(first):
     np.testing.assert_allclose(ends.rates, expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_learning_rate_for_each_epoch(first):
     ends = EpochEnds()
     by_epoch = keras.callbacks.LearningRateScheduler(lambda e: 1e-3 * (e + 1))
@@ -149,6 +149,7 @@ def test_a_checkpoint_thinks_as_its_weights_were_trained_to(
         assert model.num_thoughts == THOUGHTS[epoch]
 
 
+@pytest.mark.thorough
 def test_the_best_checkpoint_of_all_stages(tmp_path, first):
     path = tmp_path / "best.weights.h5"
     best = keras.callbacks.ModelCheckpoint(
@@ -209,6 +210,7 @@ def test_a_loss_that_is_no_number(first):
     assert model.num_thoughts == THOUGHTS[3]
 
 
+@pytest.mark.thorough
 def test_a_table_of_epochs(tmp_path, first):
     train([keras.callbacks.CSVLogger(tmp_path / "epochs.csv")], first)
     with open(tmp_path / "epochs.csv", newline="") as file:
@@ -217,6 +219,7 @@ def test_a_table_of_epochs(tmp_path, first):
     assert [int(row["thoughts"]) for row in rows] == THOUGHTS
 
 
+@pytest.mark.thorough
 def test_tensorboard(tmp_path, first):
     from tensorboard.backend.event_processing import event_accumulator
 
@@ -248,6 +251,7 @@ def test_the_number_of_thoughts_within_an_epoch():
     np.testing.assert_allclose(asked["loss"], unasked["loss"], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_validation_that_no_scheduler_knows(text_model):
     tiny.compiled(text_model)
 
@@ -304,6 +308,7 @@ class Order(keras.callbacks.Callback):
         self.seen.append(self.model.num_thoughts)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", [list, tuple, keras.callbacks.CallbackList])
 def test_the_scheduler_comes_first_in_a_list_alone(form):
     """A `CallbackList` has told its callbacks of the model in its own order."""
@@ -325,6 +330,7 @@ def test_the_scheduler_comes_first_in_a_list_alone(form):
     assert order.seen == expected
 
 
+@pytest.mark.thorough
 def test_a_warning_names_the_line_that_calls_fit(text_model):
     def make():
         return keras_coconut.CurriculumDataset(

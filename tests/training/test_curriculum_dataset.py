@@ -173,6 +173,7 @@ def padding(dataset):
     return 1 - real / computed
 
 
+@pytest.mark.thorough
 def test_length_groups(make):
     """Every problem once, in as many shapes as groups, with less padding."""
     problems = varied(60)
@@ -194,12 +195,14 @@ def test_length_groups(make):
     assert paddings[1] > paddings[2] + 0.05
 
 
+@pytest.mark.thorough
 def test_length_groups_of_equal_lengths_are_one(make):
     problems = [tiny.problems()[0]] * 40
     dataset = make(problems, length_groups=4)
     assert len({dataset[i][0]["question_ids"].shape for i in range(5)}) == 1
 
 
+@pytest.mark.thorough
 def test_length_groups_cut_where_it_saves_most():
     """Against every way of cutting a list in two."""
     random = np.random.default_rng(0)
@@ -222,6 +225,7 @@ def test_length_groups_cut_where_it_saves_most():
     assert positions(found) == min(map(positions, cuts))
 
 
+@pytest.mark.thorough
 def test_length_groups_of_a_stream_fill_every_batch(make):
     dataset = make(varied(21), length_groups=3, steps_per_epoch=2)
     seen = []
@@ -236,6 +240,7 @@ def test_length_groups_of_a_stream_fill_every_batch(make):
         assert a_pass == {str(row) for row in rows(make(varied(21)))}
 
 
+@pytest.mark.thorough
 def test_mixing_shows_other_stages(make):
     dataset = make(curriculum=Curriculum(3, mixing_probability=0.5))
     dataset.set_epoch(2)
@@ -248,6 +253,7 @@ def long_problem():
     return Problem("start 3" + ", +4" * 30, ["7"], "7")
 
 
+@pytest.mark.thorough
 def test_too_long(make, caplog):
     problems = [*tiny.problems(4), long_problem()]
     with pytest.raises(ValueError, match=r"problems\[4\].*64 positions.*with"):
@@ -269,6 +275,7 @@ def test_thoughts_count_towards_the_length(make):
         make([problem], Curriculum(max_stage=20))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -286,12 +293,14 @@ def test_bad_arguments(make, arguments, message):
         make(**arguments)
 
 
+@pytest.mark.thorough
 def test_bad_stages(make):
     dataset = make()
     with pytest.raises(ValueError, match="stage.*from 0 to 4"):
         dataset.stage = 5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "index", ["1", 1.0, None, True, np.True_, slice(1), (0, 1), np.array([1])]
 )
@@ -300,6 +309,7 @@ def test_what_is_no_index(make, index):
         make()[index]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("index", [-1, 3, np.int64(99), 10**400])
 def test_an_index_of_no_batch(make, index):
     """As of a list, so that a loop over the dataset ends."""

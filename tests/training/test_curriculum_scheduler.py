@@ -244,6 +244,7 @@ def test_what_cannot_start_anew_is_said_before_training(text_model):
     )
 
 
+@pytest.mark.thorough
 def test_a_learning_rate_set_by_hand_stays(text_model):
     tiny.compiled(text_model)
     x, _, _ = text_model.preprocessor(tiny.problems()[:8])
@@ -253,6 +254,7 @@ def test_a_learning_rate_set_by_hand_stays(text_model):
     assert np.isclose(float(text_model.optimizer.learning_rate), 3e-4)
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -301,6 +303,7 @@ def test_steps_per_execution(text_model, steps_per_execution):
     assert int(text_model.optimizer.iterations) == 6
 
 
+@pytest.mark.thorough
 def test_mixed_stages_train(text_model):
     curriculum = keras_coconut.Curriculum(2, mixing_probability=0.5)
     dataset = make_dataset(text_model, curriculum)
@@ -308,6 +311,7 @@ def test_mixed_stages_train(text_model):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.thorough
 def test_epochs_that_never_reach_the_last_stage(text_model):
     with pytest.warns(
         UserWarning, match="`epochs` must be at least 7.*stage 1"
@@ -315,6 +319,7 @@ def test_epochs_that_never_reach_the_last_stage(text_model):
         train(tiny.compiled(text_model), epochs=3)
 
 
+@pytest.mark.thorough
 def test_a_dataset_without_its_scheduler(text_model):
     tiny.compiled(text_model)
     with pytest.warns(UserWarning, match="no `keras_coconut.CurriculumSched"):
@@ -325,6 +330,7 @@ def test_a_dataset_without_its_scheduler(text_model):
         text_model.fit(make_dataset(text_model, chain), epochs=1, verbose=0)
 
 
+@pytest.mark.thorough
 def test_a_dataset_of_another_vocabulary(text_model, record):
     dataset = make_dataset(text_model)
     other = keras_coconut.ContinuousThoughtLM(tiny.parity_backbone(record))
@@ -333,12 +339,14 @@ def test_a_dataset_of_another_vocabulary(text_model, record):
         other.fit(dataset, epochs=8, callbacks=[scheduler], verbose=0)
 
 
+@pytest.mark.thorough
 def test_steps_per_epoch_belongs_to_the_dataset(text_model):
     tiny.compiled(text_model)
     with pytest.raises(ValueError, match="given to the dataset"):
         text_model.fit(make_dataset(text_model), steps_per_epoch=2, verbose=0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -361,6 +369,7 @@ GRADUAL = keras_coconut.Curriculum(
 )
 
 
+@pytest.mark.thorough
 def test_thoughts_one_at_a_time(text_model):
     dataset = make_dataset(text_model, GRADUAL)
     validation = make_dataset(text_model, GRADUAL)
@@ -401,6 +410,7 @@ class Figures(keras.callbacks.Callback):
 NAN = float("nan")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "values", "stages"),
     [
@@ -431,6 +441,7 @@ def test_promotion_by_hand(text_model, name, values, stages):
     assert "".join(map(str, history["stage"])) == stages
 
 
+@pytest.mark.thorough
 def test_no_promotion_before_the_stage_has_its_thoughts(text_model):
     curriculum = keras_coconut.Curriculum(
         max_stage=1,
@@ -454,6 +465,7 @@ def test_no_promotion_before_the_stage_has_its_thoughts(text_model):
     assert history["thoughts"] == [0, 0, 1, 2, 3, 3, 3]
 
 
+@pytest.mark.thorough
 def test_promotion_restarts_the_optimizer_and_skips_stages_without_epochs(
     text_model,
 ):
@@ -481,6 +493,7 @@ def test_promotion_restarts_the_optimizer_and_skips_stages_without_epochs(
     assert iterations == [2, 4] * 3
 
 
+@pytest.mark.thorough
 def test_promotion_needs_its_figure(text_model):
     dataset = make_dataset(text_model, steps_per_epoch=1)
     scheduler = keras_coconut.CurriculumScheduler(dataset, promote_after=1)
@@ -490,6 +503,7 @@ def test_promotion_needs_its_figure(text_model):
         train(text_model, dataset, epochs=2, scheduler=scheduler)
 
 
+@pytest.mark.thorough
 def test_a_second_fit_is_promoted_anew(text_model):
     dataset = make_dataset(text_model, steps_per_epoch=1)
     scheduler = keras_coconut.CurriculumScheduler(
@@ -507,6 +521,7 @@ def test_a_second_fit_is_promoted_anew(text_model):
         assert history["stage"] == [0, 0, 1, 1]
 
 
+@pytest.mark.thorough
 def test_promotion_by_figures_that_are_repeated_is_refused(text_model):
     from keras_coconut.evaluation.answer_accuracy import AnswerAccuracy
 

@@ -78,6 +78,7 @@ def test_each_fault_has_its_test(place):
     assert re.search(rf"^def {name}\(", text, re.MULTILINE)
 
 
+@pytest.mark.thorough
 def test_a_disk_that_is_full_or_read_only(tmp_path):
     """On a file system of three megabytes that this process alone sees."""
     if not hasattr(os, "posix_fallocate"):
@@ -119,6 +120,7 @@ class Dying(keras_coconut.CurriculumDataset):
         return super().__getitem__(index)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_worker_that_dies(tmp_path):
     def run(at):
@@ -144,7 +146,9 @@ def test_a_worker_that_dies(tmp_path):
     assert int(resumed.optimizer.iterations) == 2 * STEPS
 
 
-@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize(
+    "late", [False, pytest.param(True, marks=pytest.mark.thorough)]
+)
 def test_ctrl_c_at_a_change_of_the_stage(tmp_path, late):
     """Before and behind the scheduler, which starts the optimizer anew."""
 

@@ -143,6 +143,7 @@ def test_a_loss_that_is_not_finite(messages):
     assert messages[1].endswith(named(dataset, 2, 0))
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_a_spike(messages):
     kept = {}
 
@@ -197,7 +198,13 @@ class Memory(keras.callbacks.Callback):
 
 # Inside an epoch, in the first step after a save, in the last of an epoch, and
 # in the first of the whole run.
-@pytest.mark.parametrize("step", [10, 8, 11, 0])
+@pytest.mark.parametrize(
+    "step",
+    [
+        10,
+        *(pytest.param(at, marks=pytest.mark.thorough) for at in (8, 11, 0)),
+    ],
+)
 def test_what_goes_back_as_if_nothing_had_been_is_the_undisturbed_run(
     tmp_path, messages, step
 ):
@@ -240,6 +247,7 @@ def test_it_goes_on_without_the_batches_and_with_a_lower_rate(
         assert np.isfinite(value.astype("float32")).all()
 
 
+@pytest.mark.thorough
 def test_each_return_lowers_the_rate_once(tmp_path, messages):
     """Twice from one save, and once from a later one, which holds the rate."""
     watch = monitor("go_back", rate_factor=0.5, skip_batches=False)
@@ -254,6 +262,7 @@ def test_each_return_lowers_the_rate_once(tmp_path, messages):
     assert rate == pytest.approx(3e-3 / 8)
 
 
+@pytest.mark.thorough
 def test_it_gives_up(tmp_path, messages):
     with pytest.raises(
         keras_coconut.TrainingTroubleError, match="has gone back 2 times"
@@ -327,6 +336,7 @@ def test_norm_and_spread_by_hand():
     assert measure_thoughts(thoughts[:1], mask[:1]) == (5, 1)
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_watched(tmp_path):
     model, dataset = make()
     with pytest.raises(ValueError, match="`callbacks` must hold a `Resumable"):
@@ -345,6 +355,7 @@ def test_what_cannot_be_watched(tmp_path):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [11, 7])
 def test_batches_at_the_end_or_start_of_an_epoch_are_left_out(tmp_path, step):
     """The epoch keeps its figures: those of the steps that were taken."""
@@ -360,6 +371,7 @@ def test_batches_at_the_end_or_start_of_an_epoch_are_left_out(tmp_path, step):
     assert min(history.history["loss"]) > 0
 
 
+@pytest.mark.thorough
 def test_a_second_fit_leaves_nothing_out(tmp_path):
     watch = monitor("go_back")
     train(Poison(to_nan, 10), monitor=watch, folder=tmp_path / "one")
@@ -370,6 +382,7 @@ def test_a_second_fit_leaves_nothing_out(tmp_path):
     assert memory.steps == [*range(STEPS)] * EPOCHS
 
 
+@pytest.mark.thorough
 def test_a_save_that_leads_to_trouble_again_is_left(tmp_path, messages):
     """The weights are ruined before a save, and are finite."""
     one_stage = make(rate=1e-5, problems=72)
@@ -400,6 +413,7 @@ def test_a_save_that_leads_to_trouble_again_is_left(tmp_path, messages):
     assert history.history["loss"][0] < 10
 
 
+@pytest.mark.thorough
 def test_each_kind_is_named_once_an_epoch(messages):
     train(
         Poison(times_100, 14),
@@ -412,6 +426,7 @@ def test_each_kind_is_named_once_an_epoch(messages):
     assert "the loss is nan" in messages[1]
 
 
+@pytest.mark.thorough
 def test_a_rate_that_a_callback_sets(tmp_path):
     scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3)
     with pytest.raises(ValueError, match="rate_factor.*LearningRateScheduler"):

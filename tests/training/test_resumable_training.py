@@ -105,7 +105,14 @@ def test_saving_changes_nothing(undisturbed):
 
 # Before anything, inside epochs, at their beginning, and inside the first epoch
 # of a stage, at whose beginning the optimizer starts anew.
-@pytest.mark.parametrize("steps", [[0, 5], [3, 7, 8], [17]])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [3, 7, 8],
+        pytest.param([0, 5], marks=pytest.mark.thorough),
+        pytest.param([17], marks=pytest.mark.thorough),
+    ],
+)
 def test_interrupted_and_resumed(tmp_path, undisturbed, steps):
     for step in steps:
         interrupted(tmp_path, step)
@@ -116,6 +123,7 @@ def test_interrupted_and_resumed(tmp_path, undisturbed, steps):
     assert_same(model, undisturbed[0])
 
 
+@pytest.mark.thorough
 def test_promoted_and_resumed(tmp_path):
     """The stage follows from figures, of which a resumed run knows nothing."""
 
@@ -200,6 +208,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, undisturbed):
     assert_same(model, trained)
 
 
+@pytest.mark.thorough
 def test_a_run_that_stopped_early_is_finished(tmp_path):
     def stopping():
         return keras.callbacks.EarlyStopping("stage", mode="min", patience=1)
@@ -210,6 +219,7 @@ def test_a_run_that_stopped_early_is_finished(tmp_path):
     assert again.history == history.history
 
 
+@pytest.mark.thorough
 def test_callbacks_hear_of_each_step_once(tmp_path):
     class Heard(keras.callbacks.Callback):
         def __init__(self):
@@ -233,6 +243,7 @@ def test_callbacks_hear_of_each_step_once(tmp_path):
     }
 
 
+@pytest.mark.thorough
 def test_logs_hold_each_epoch_once(tmp_path):
     def logging():
         return [
@@ -271,6 +282,7 @@ def scalars(folder):
     return found
 
 
+@pytest.mark.thorough
 def test_every_so_often(tmp_path):
     numbers = []
 
@@ -311,6 +323,7 @@ def test_a_save_opens_on_another_backend(tmp_path):
 # === What is refused ===
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "made, named",
     [
@@ -335,6 +348,7 @@ def test_the_saves_of_another_run(tmp_path, made, named):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.thorough
 def test_a_change_that_is_allowed(tmp_path):
     interrupted(tmp_path, 5)
     optimizer = keras.optimizers.AdamW(1e-3)
@@ -347,6 +361,7 @@ def test_a_change_that_is_allowed(tmp_path):
     assert history.epoch == list(range(EPOCHS))
 
 
+@pytest.mark.thorough
 def test_weights_that_train_no_more(tmp_path):
     interrupted(tmp_path, 1)
     model, dataset = make()
@@ -356,6 +371,7 @@ def test_weights_that_train_no_more(tmp_path):
         train(tmp_path, made=(model, dataset))
 
 
+@pytest.mark.thorough
 def test_a_damaged_save(tmp_path):
     interrupted(tmp_path, 5)
     newest = max(tmp_path.glob("*.save"))
@@ -368,6 +384,7 @@ def test_a_damaged_save(tmp_path):
     interrupted(tmp_path, 5)
 
 
+@pytest.mark.thorough
 def test_callbacks_that_do_not_go_with_it(tmp_path):
     model, dataset = make()
     saving = keras_coconut.ResumableTraining(tmp_path)
@@ -391,6 +408,7 @@ def test_callbacks_that_do_not_go_with_it(tmp_path):
         fit(dataset, [saving, log])
 
 
+@pytest.mark.thorough
 def test_two_runs_in_one_folder(tmp_path):
     class Second(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -400,6 +418,7 @@ def test_two_runs_in_one_folder(tmp_path):
     interrupted(tmp_path, 1, callbacks=[Second()])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -417,12 +436,14 @@ def test_arguments(tmp_path, arguments):
         keras_coconut.ResumableTraining(**{"folder": tmp_path, **arguments})
 
 
+@pytest.mark.thorough
 def test_the_folder_is_looked_at_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         train(tmp_path / "file" / "saves")
 
 
+@pytest.mark.thorough
 def test_a_log_that_was_cut(tmp_path):
     def logging():
         return [keras.callbacks.CSVLogger(str(tmp_path / "a.csv"), append=True)]
@@ -446,6 +467,7 @@ def losses_of(values):
     return Told()
 
 
+@pytest.mark.thorough
 def test_patience_counts_on(tmp_path):
     """An improvement that is too small stays one."""
 
@@ -461,6 +483,7 @@ def test_patience_counts_on(tmp_path):
     assert len(history.epoch) == 3
 
 
+@pytest.mark.thorough
 def test_other_logs_stay(tmp_path):
     """Those of another run, and of a callback that was not there."""
     other = tmp_path / "logs" / "other"
@@ -482,6 +505,7 @@ def test_other_logs_stay(tmp_path):
     assert log.read_text().startswith("epoch,loss\n")
 
 
+@pytest.mark.thorough
 def test_an_epoch_that_became_shorter(tmp_path):
     interrupted(tmp_path, 2)
     with pytest.raises(ValueError, match="which has 2 now"):
@@ -492,6 +516,7 @@ def test_an_epoch_that_became_shorter(tmp_path):
         )
 
 
+@pytest.mark.thorough
 def test_a_rate_that_each_epoch_lowers(tmp_path):
     def lowering(rates):
         def lower(epoch, rate):
@@ -509,6 +534,7 @@ def test_a_rate_that_each_epoch_lowers(tmp_path):
     assert rates == undisturbed[2:]
 
 
+@pytest.mark.thorough
 def test_another_dtype(tmp_path):
     interrupted(tmp_path, 1)
     model = tiny.text_model(layers=1, dropout=0.2, dtype="mixed_bfloat16")
@@ -517,12 +543,14 @@ def test_another_dtype(tmp_path):
         train(tmp_path, made=made)
 
 
+@pytest.mark.thorough
 def test_one_callback_without_a_list():
     model, dataset = make()
     scheduler = keras_coconut.CurriculumScheduler(dataset)
     model.fit(dataset, epochs=EPOCHS, callbacks=scheduler, verbose=0)
 
 
+@pytest.mark.thorough
 def test_workers_leave_the_lock(tmp_path):
     """They outlive a run that is killed."""
     import multiprocessing

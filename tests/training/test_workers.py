@@ -62,6 +62,7 @@ def test_the_same_losses_bit_for_bit(kwargs):
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("workers", "processes"), KINDS)
 def test_every_batch_is_that_of_its_epoch(workers, processes):
     """Whatever an epoch that ended early has left."""
@@ -79,6 +80,7 @@ def test_every_batch_is_that_of_its_epoch(workers, processes):
                     )
 
 
+@pytest.mark.thorough
 def test_a_stage_that_changes_within_an_epoch():
     model = tiny.text_model(layers=1)
     dataset = make_dataset(model, workers=2)
@@ -100,6 +102,7 @@ class FailsLater(keras_coconut.CurriculumDataset):
         return super().__getitem__(index)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("workers", "processes"), KINDS)
 def test_what_goes_wrong_in_a_worker_is_said(workers, processes):
     model = tiny.text_model(layers=1)
@@ -129,6 +132,7 @@ def test_a_process_that_dies_is_said():
     assert isinstance(error.value.__cause__, concurrent.futures.BrokenExecutor)
 
 
+@pytest.mark.thorough
 def test_no_more_is_made_than_may_wait():
     made = []
 
@@ -145,6 +149,7 @@ def test_no_more_is_made_than_may_wait():
     assert 0 in made and max(made) <= 2
 
 
+@pytest.mark.thorough
 def test_no_worker_is_left():
     model = tiny.text_model(layers=1)
     with prefetching.Prefetcher(make_dataset(model, 2, True)) as get:
@@ -153,6 +158,7 @@ def test_no_worker_is_left():
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.thorough
 def test_no_worker_begins_after_the_end():
     dataset = make_dataset(tiny.text_model(layers=1), 2)
     with prefetching.Prefetcher(dataset) as get:
@@ -171,6 +177,7 @@ def test_a_dataset_reaches_a_process_that_is_spawned():
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kwargs",
     [{"workers": -1}, {"use_multiprocessing": 2}, {"max_queue_size": "many"}],

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.causal.counterfactual_edges import (
     CounterfactualEdge,
     CounterfactualEdges,
@@ -178,9 +179,7 @@ def evaluate_counterfactuals(
         for request in requests:
             name = "control" if found else "model"
             found.append(_compare(made, _answer(request, name, verbose)))
-    if control is None:
-        return found[0]
-    return dataclasses.replace(found[0], control=found[1])
+    return beside_control(found)
 
 
 def _answer(request: Request, name, verbose) -> Evaluation:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.causal.minimal_pairs import (
     MinimalPair,
     MinimalPairs,
@@ -159,9 +160,7 @@ def evaluate_minimal_pairs(
         for request in requests:
             prefix = "control, " if found else ""
             found.append(_evaluate(request, made, donors, prefix, verbose))
-    if control is None:
-        return found[0]
-    return dataclasses.replace(found[0], control=found[1])
+    return beside_control(found)
 
 
 def _draw_donors(pairs: Sequence[MinimalPair], seed) -> list[int | None]:

@@ -108,10 +108,9 @@ def make_grid(
         height: float, of a row in inches.
         shared: other arguments of `Figure.subplots`.
     """
-    from matplotlib.figure import Figure
+    from keras_coconut.analysis.plots.notebook_figure import NotebookFigure
 
-    # One that pyplot does not know, and does not have to close.
-    figure = Figure(
+    figure = NotebookFigure(
         figsize=(output.inches, rows * height + 0.1), layout="constrained"
     )
     axes = figure.subplots(rows, columns, squeeze=False, **shared)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.plain import to_plain
 from keras_coconut.analysis.probing import softmax_regression
 from keras_coconut.analysis.probing.step_labels import read_labels
@@ -194,6 +195,4 @@ def thought_probes(
             thoughts, *others = corrected(tables)
             by_layer = dict(zip(watched, others))
             found.append(ThoughtProbes(thoughts, by_layer, len(problems)))
-    if control is None:
-        return found[0]
-    return dataclasses.replace(found[0], control=found[1])
+    return beside_control(found)

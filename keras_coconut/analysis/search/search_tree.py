@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.forced_counts import choose_counts
 from keras_coconut.analysis.plain import to_plain
 from keras_coconut.analysis.search.graph_nodes import Visits, check_visits
@@ -164,9 +165,7 @@ def search_tree(
             found.append(
                 SearchTree(tuple(counts), levels, tuple(values), visits=visits)
             )
-    if control is None:
-        return found[0]
-    return dataclasses.replace(found[0], control=found[1])
+    return beside_control(found)
 
 
 def read_graphs(problems: Sequence[Problem]) -> list[ProblemGraph]:

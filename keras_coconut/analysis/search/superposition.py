@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_coconut import backbones
+from keras_coconut.analysis.beside_control import beside_control
 from keras_coconut.analysis.plain import to_plain
 from keras_coconut.analysis.search.edge_tokens import edge_tokens, node_tokens
 from keras_coconut.analysis.search.graph_nodes import Visits, check_visits
@@ -170,9 +171,7 @@ def superposition(
                     attention_per_head=_divided(attention, heads),
                 )
             )
-    if control is None:
-        return found[0]
-    return dataclasses.replace(found[0], control=found[1])
+    return beside_control(found)
 
 
 def _choose_layer(model, layer) -> int:
