@@ -19,7 +19,7 @@ OLDEST_TESTS ?= tests/test_versions.py tests/backbones tests/latent tests/text \
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-oldest lint docs clean
+.PHONY: demo test test-thorough test-oldest notebooks lint docs clean
 
 demo: $(READY)
 	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/python -u examples/arithmetic_demo.py --overwrite
@@ -31,7 +31,19 @@ test: $(READY)
 	    KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n $(WORKERS) || status=1; \
 	done; exit $$status
 
-# The same with the oldest releases that work; PYTHON=python3.13 is Colab's.
+# With the tests that `make test` runs with PyTorch alone: hours.
+test-thorough: $(READY)
+	@status=0; for backend in $(BACKENDS); do \
+	    echo "== $$backend"; \
+	    KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n $(WORKERS) \
+	        --thorough || status=1; \
+	done; exit $$status
+
+# Each notebook from start to end on two backends, with small constants.
+notebooks: $(READY)
+	$(BIN)/python examples/make_notebooks.py --processes $(WORKERS)
+
+# `make test` with the oldest releases that work; PYTHON=python3.13 is Colab's.
 test-oldest: $(OLDEST_READY)
 	@status=0; for backend in $(BACKENDS); do \
 	    echo "== $$backend"; \
@@ -53,7 +65,7 @@ $(READY): setup.py pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --upgrade "pip>=23"
 	$(BIN)/python -m pip install -c constraints.txt torch
 	$(BIN)/python -m pip install -c constraints.txt \
-	    -e ".[tensorflow,jax,torch,data,examples,dev]"
+	    -e ".[tensorflow,jax,torch,data,examples,notebooks,dev]"
 	touch $(READY)
 
 $(DOCS_READY): $(READY)
@@ -64,7 +76,7 @@ $(OLDEST_READY): setup.py constraints-oldest.txt keras_coconut/versions.py
 	$(PYTHON) -m venv $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python -m pip install --upgrade "pip>=23"
 	$(OLDEST_VENV)/bin/python -m pip install -c constraints-oldest.txt \
-	    -e ".[tensorflow,jax,torch,data,examples,dev]"
+	    -e ".[tensorflow,jax,torch,data,examples,notebooks,dev]"
 	touch $(OLDEST_READY)
 
 clean:

@@ -49,6 +49,7 @@ setup(
         # ruff formats the signatures of the API.
         "docs": ["mkdocstrings-python", "ruff", "zensical"],
         "examples": ["absl-py", "matplotlib", "scipy"],
+        "notebooks": ["ipykernel", "jupytext", "nbclient"],
         "dev": [
             "hypothesis",
             "mypy",

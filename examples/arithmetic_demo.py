@@ -47,9 +47,9 @@ data.count("train_problems", 50_000, "Problems to train on.")
 data.count("test_problems", 1_000, "Held-out problems to test on.", least=2)
 
 training = Section("Training")
-training.count("steps", 200, "Training steps in an epoch.")
+training.count("steps", 120, "Training steps in an epoch.")
 training.several(
-    "epochs", ["2", "1", "3", "4"], "Epochs in stages 0 to 3.", value="N,N,N,N"
+    "epochs", ["2", "1", "2", "3"], "Epochs in stages 0 to 3.", value="N,N,N,N"
 )
 training.count("chain_epochs", 3, "Epochs of chain of thought.")
 training.count(

@@ -12,15 +12,16 @@ NUM_STEPS = 3
 def make_preprocessor():
     """Each operation and each step is one token.
 
-    A thought stands exactly where the step stood that it replaces.
+    Without markers, the hidden state that would predict a step becomes the
+    thought that replaces it, exactly where the step stood.
     """
     return keras_coconut.ContinuousThoughtPreprocessor(
-        make_word_tokenizer(arithmetic_words())
+        make_word_tokenizer(arithmetic_words()), markers=False
     )
 
 
-def make_model(preprocessor):
-    """A GPT-2 of two layers, compiled."""
+def make_model(preprocessor, steps):
+    """A GPT-2 of two layers, compiled to train for a number of steps."""
     backbone = keras_hub.models.GPT2Backbone(
         vocabulary_size=preprocessor.tokenizer.vocabulary_size(),
         num_layers=2,
@@ -30,8 +31,17 @@ def make_model(preprocessor):
         dropout=0.0,
         max_sequence_length=64,
     )
+    for weight in backbone.trainable_variables:
+        # KerasHub's first weights suit a hidden size of 768.
+        if weight.name != "gamma":
+            weight.assign(weight * 4)
     model = keras_coconut.ContinuousThoughtLM(backbone, preprocessor)
     model.compile(
-        keras.optimizers.AdamW(1e-3, weight_decay=0.01, global_clipnorm=1.0)
+        keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(1e-3, steps),
+            weight_decay=0.01,
+            beta_2=0.98,
+            global_clipnorm=1.0,
+        )
     )
     return model

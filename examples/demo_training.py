@@ -61,7 +61,7 @@ def train(curriculum, epochs, splits):
     """One `fit` moves through all the stages of a curriculum."""
     keras.utils.set_random_seed(FLAGS.seed)
     preprocessor = make_preprocessor()
-    model = make_model(preprocessor)
+    model = make_model(preprocessor, epochs * FLAGS.steps)
     dataset = keras_coconut.CurriculumDataset(
         splits.train,
         preprocessor,

@@ -55,7 +55,7 @@ def train(devices, **options):
 
 def _train(devices, splits):
     check_devices(devices.count)
-    model = make_model(make_preprocessor())
+    model = make_model(make_preprocessor(), FLAGS.steps)
     curriculum = keras_coconut.Curriculum(
         max_stage=NUM_STEPS, extra_stage=False, mixing_probability=0.3
     )

@@ -68,8 +68,26 @@ SOURCES = {
 
 
 @pytest.mark.filterwarnings("ignore:.*shuffle=True.*")
-@pytest.mark.parametrize("row", [0, ROWS - 1], ids=["first", "last"])
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "row"),
+    [
+        ("dataset", 0),
+        ("dataset", ROWS - 1),
+        ("tf.data", ROWS - 1),
+        *(
+            pytest.param(source, row, marks=pytest.mark.thorough)
+            for source, row in [
+                ("tf.data", 0),
+                ("dataset with workers", 0),
+                ("dataset with workers", ROWS - 1),
+                ("generator", 0),
+                ("generator", ROWS - 1),
+                ("DataLoader", 0),
+                ("DataLoader", ROWS - 1),
+            ]
+        ),
+    ],
+)
 def test_an_id_outside_the_vocabulary(model, source, row):
     before = model.get_weights()
     x = SOURCES[source](spoil(arrays(model), row))

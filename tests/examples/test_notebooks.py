@@ -1,0 +1,108 @@
+"""The notebooks are what their sources say, and what is changed in them.
+
+`make notebooks` runs them.
+"""
+
+import nbformat
+import pytest
+from scripts import EXAMPLES, load
+
+pytestmark = pytest.mark.any_backend
+
+
+@pytest.fixture(scope="module")
+def notebooks():
+    return load(EXAMPLES / "make_notebooks.py")
+
+
+def of_cells(*sources):
+    return nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in sources]
+    )
+
+
+def names():
+    return sorted(path.stem for path in (EXAMPLES / "notebooks").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_is_written_as_its_source_says(notebooks, name):
+    assert notebooks.differences(name) == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_changed_stands_there_once(notebooks, name):
+    source = notebooks.read_source(name)
+    found = notebooks.changed(source, notebooks.changes_of(name, "torch"))
+    text = "\n".join(cell.source for cell in found.cells)
+    for old, new in notebooks.changes_of(name, "torch").items():
+        assert new in text
+        assert old == new or old not in text.split("\n")
+    assert [cell.cell_type for cell in found.cells] == [
+        cell.cell_type for cell in source.cells
+    ]
+
+
+@pytest.mark.parametrize("name", names())
+def test_how_each_begins(notebooks, name):
+    header, install = notebooks.read_source(name).cells[:2]
+    lines = header.source.split("\n")
+    assert lines[0].startswith("[![Open In Colab]")
+    assert lines[0].endswith(f"/examples/notebooks/{name}.ipynb)")
+    assert lines[2].startswith("# ")
+    for field in ("Author", "Date created", "Description"):
+        assert sum(line.startswith(f"**{field}:**") for line in lines) == 1
+    assert install.source.startswith("%pip install")
+    backends = notebooks.BACKENDS[name]
+    assert "torch" in backends and len(set(backends)) == 2
+
+
+def test_a_line_that_is_not_there_or_twice(notebooks):
+    with pytest.raises(ValueError, match="exactly once.*0 times"):
+        notebooks.changed(of_cells("STEPS = 200"), {"STEPS = 20": "STEPS = 2"})
+    twice = of_cells("STEPS = 20", "print()\nSTEPS = 20")
+    with pytest.raises(ValueError, match="exactly once.*2 times"):
+        notebooks.changed(twice, {"STEPS = 20": "STEPS = 2"})
+
+
+def test_a_notebook_that_is_older_than_its_source(notebooks, monkeypatch):
+    source = notebooks.read_source("first_look")
+    source.cells[3].source += "\n"
+    monkeypatch.setattr(notebooks, "read_source", lambda name: source)
+    (found,) = notebooks.differences("first_look")
+    assert found == "first_look.ipynb is not what first_look.py says"
+
+
+def test_outputs_tell_nothing_of_the_machine(notebooks):
+    def line(name, text):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    picture = nbformat.v4.new_output("display_data", {"image/png": "aaaa"})
+    given = [
+        line("stderr", "/home: a warning\n"),
+        line("stdout", "one\n"),
+        line("stderr", "another\n"),
+        line("stdout", "two\n"),
+        picture,
+        line("stdout", "three\n"),
+    ]
+    first, second, third = notebooks.shown(given)
+    assert first.text == "one\ntwo\n" and second == picture
+    assert third.text == "three\n"
+
+
+@pytest.mark.parametrize("name", names())
+def test_nothing_of_this_machine_is_written(notebooks, name):
+    text = (EXAMPLES / "notebooks" / f"{name}.ipynb").read_text("utf-8")
+    assert "site-packages" not in text and '"stderr"' not in text
+
+
+def test_a_plot_that_is_not_shown(notebooks):
+    (cell,) = of_cells("history\nkc.plot_stages(history)").cells
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", {"text/plain": "<Figure>"})
+    ]
+    with pytest.raises(ValueError, match="plot_stages.*text/plain"):
+        notebooks.check_picture(cell)
+    cell.outputs[0].data["image/png"] = "aaaa"
+    notebooks.check_picture(cell)
