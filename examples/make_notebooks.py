@@ -66,9 +66,9 @@ SHRUNK = {
         "PAIRS = 200": "PAIRS = 4",
     },
     "gsm8k": {
-        "PROBLEMS = 96": "PROBLEMS = 16",
-        "TEST_PROBLEMS = 24": "TEST_PROBLEMS = 8",
-        "MAX_LENGTH = 64": "MAX_LENGTH = 8",
+        "PROBLEMS = 48": "PROBLEMS = 16",
+        "TEST_PROBLEMS = 16": "TEST_PROBLEMS = 8",
+        "MAX_LENGTH = 48": "MAX_LENGTH = 8",
     },
     "backends": {
         "STEPS = 100": "STEPS = 4",

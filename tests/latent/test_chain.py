@@ -37,7 +37,7 @@ def plainly(monkeypatch):
 @pytest.mark.parametrize(
     "layers, dropout, rematerialize, markers",
     [
-        (2, 0.3, True, True),
+        (1, 0.3, True, True),
         (1, 0.0, False, False),
         *(
             pytest.param(*case, marks=pytest.mark.thorough)
@@ -45,6 +45,7 @@ def plainly(monkeypatch):
                 (2, 0.0, False, True),
                 (6, 0.0, False, True),
                 (2, 0.3, False, True),
+                (2, 0.3, True, True),
             )
         ),
     ],

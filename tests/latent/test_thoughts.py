@@ -66,10 +66,10 @@ class Step:
     "layers, dropout, lora, markers",
     [
         (2, 0.3, "all", True),
-        (1, 0.0, None, False),
         *(
             pytest.param(*case, marks=pytest.mark.thorough)
             for case in (
+                (1, 0.0, None, False),
                 (2, 0.0, None, True),
                 (2, 0.3, None, True),
                 (2, 0.0, "all", True),

@@ -81,6 +81,7 @@ def test_logits_keep_the_order_of_the_problems(text_model):
         np.testing.assert_allclose(logits[: len(alone)], alone, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:`epochs` must be at least")
 def test_a_file(text_model, tmp_path):
     path = tmp_path / "problems.csv"
@@ -129,6 +130,7 @@ def test_an_interrupted_fit_is_remembered(text_model):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -174,6 +176,7 @@ def test_what_fit_refuses(text_model, arguments, message):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.thorough
 def test_only_an_epoch_that_began_is_remembered(text_model):
     """A `fit` that trains nothing leaves `evaluate` as it was."""
     text_model.fit(PROBLEMS, curriculum=CURRICULUM, verbose=0)
@@ -186,6 +189,7 @@ def test_only_an_epoch_that_began_is_remembered(text_model):
     assert text_model.evaluate(PROBLEMS, verbose=0) == expected
 
 
+@pytest.mark.thorough
 def test_within_a_callback_it_is_the_stage_of_the_epoch(text_model):
     found = []
 
@@ -210,6 +214,7 @@ def test_within_a_callback_it_is_the_stage_of_the_epoch(text_model):
         assert own == pytest.approx(logged, rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_thoughts_of_a_stage_that_come_one_by_one(text_model):
     curriculum = keras_coconut.Curriculum(
         1, 2, epochs_per_stage=2, one_thought_at_a_time=True
@@ -227,6 +232,7 @@ def test_thoughts_of_a_stage_that_come_one_by_one(text_model):
     assert loss == pytest.approx(history["val_loss"][-1], rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_no_other_stage_is_mixed_in(text_model):
     mixing = keras_coconut.Curriculum(1, mixing_probability=0.9)
     losses = [

@@ -127,7 +127,13 @@ def test_a_learning_rate_for_each_epoch(first):
     np.testing.assert_allclose(ends.rates, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["at-{epoch}.keras", "at-{epoch}.weights.h5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "at-{epoch}.keras",
+        pytest.param("at-{epoch}.weights.h5", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_checkpoint_thinks_as_its_weights_were_trained_to(
     tmp_path, first, name
 ):
@@ -193,6 +199,7 @@ def test_a_backup(tmp_path, first):
     assert_same_weights(model.get_weights(), whole, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_no_number(first):
     class Spoil(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
