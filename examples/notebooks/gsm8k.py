@@ -8,9 +8,9 @@
 
 GSM8k-Aug holds 385,620 word problems whose steps are equations. The paper fine-tunes GPT-2 for
 days; this notebook shows the whole path with a small backbone, LoRA and a share of the problems.
-**The outputs below come from a smoke run with 48 problems on a CPU**: they show that
-each cell runs and what it prints, and their accuracy means nothing. On a GPU, raise `PROBLEMS` and
-`EPOCHS_OF_STAGES`.
+**The outputs below come from a smoke run on a CPU**, with 48 problems of the validation file and the
+weights of SmolLM2-135M-Instruct: they show that each cell runs and what it prints, and their
+accuracy means nothing. On a GPU, raise `PROBLEMS` and `EPOCHS_OF_STAGES`.
 """
 
 # %%

@@ -170,7 +170,8 @@ def test_graphs(tmp_path):
         held.attention_per_head[1].frontier,
     )
     assert means.mean == pytest.approx(sums.mean / 2)
-    assert "attention of layer 2, mean of its heads" in page.text.lower()
+    caption = f"attention of layer {held.layer + 1}, mean of its heads"
+    assert caption in page.text.lower()
     (row,) = [
         row for row in page.cells if row[0] == "turns around with a decoy"
     ]
