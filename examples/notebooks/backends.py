@@ -8,7 +8,8 @@
 
 A model reads the backend from `KERAS_BACKEND`, and nothing else in a script changes. JAX and
 TensorFlow compile the first step, which takes seconds, and are fast from the second on; PyTorch
-starts at once. A preset that one backend saves opens on the others.
+starts at once. A preset that one backend saves opens on the others. The timings below were taken
+on two CPU cores beside other work: run it for your own.
 """
 
 # %%
