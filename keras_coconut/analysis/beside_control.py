@@ -13,11 +13,6 @@ def beside_control(found: Sequence[Result]) -> Result:
     Args:
         found: the dataclass of the model; then that of the control, if there is
             one.
-
-    Example:
-    ```python
-    beside_control([of_model, of_control]).control is of_control
-    ```
     """
     own, *others = found
     return dataclasses.replace(own, control=others[0]) if others else own  # type: ignore[type-var]

@@ -5,6 +5,7 @@ they run with PyTorch alone, but for the runs of the table, which are JAX's.
 """
 
 import json
+import os
 import subprocess
 import sys
 
@@ -61,7 +62,9 @@ def test_a_learning_rate_that_falls(monkeypatch):
 
 
 @pytest.fixture
-def table():
+def table(monkeypatch):
+    # The script sets it for its runs; what this puts back is what it was.
+    monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
     with scripts.here("reproduce_table.py") as call:
         yield call
 
