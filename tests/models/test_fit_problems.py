@@ -257,9 +257,7 @@ def test_a_dataset_beside_a_curriculum(text_model):
             method(dataset, curriculum=CURRICULUM, verbose=0)
 
 
-def test_what_evaluate_refuses():
-    # One that no `fit` has trained.
-    text_model = tiny.compiled(tiny.text_model(layers=1))
+def test_what_evaluate_refuses(text_model):
     for method in (text_model.evaluate, text_model.predict):
         with pytest.raises(ValueError, match="`curriculum` must be given"):
             method(PROBLEMS, verbose=0)
