@@ -118,7 +118,7 @@ def read_source(name: str):
     install = nbformat.v4.new_code_cell(INSTALL)
     notebook.cells = [header, install, *cells]
     for number, cell in enumerate(notebook.cells):
-        # Else each reading would have others.
+        # Stable: jupytext draws new ones each time.
         cell.id, cell.metadata = f"cell-{number}", {}
     notebook.metadata = {
         "kernelspec": {
@@ -204,9 +204,9 @@ def run(name: str, backend: str | None, files: pathlib.Path | None = None):
 
 
 def shown(outputs) -> list:
-    """Returns outputs without what goes to stderr, and with lines together.
+    """Returns outputs without stderr, with consecutive lines as one.
 
-    There other packages tell of this machine.
+    On stderr, other packages write paths and devices of this machine.
     """
     found = []
     for output in outputs:
@@ -270,6 +270,9 @@ def check(name: str, backend: str) -> list[str]:
         nbclient.exceptions.CellExecutionError,
         TimeoutError,
         ValueError,
+        # A kernel that died, or stand-ins that could not be made.
+        RuntimeError,
+        subprocess.CalledProcessError,
     ) as error:
         wrong = [f"{name} on {backend}: {error}"]
     seconds = time.perf_counter() - start
@@ -302,6 +305,11 @@ def main():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if given.files and not given.write:
         parser.error("--files needs --write")
+    for name in names:
+        if given.write and name in OFFLINE and not given.files:
+            parser.error(
+                f"--write of {name} needs --files with {OFFLINE[name]}"
+            )
     if given.write:
         for name in names:
             write(name, given.files)

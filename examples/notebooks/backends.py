@@ -7,8 +7,8 @@
 **Description:** Run the same training on TensorFlow, JAX and PyTorch, and time it.
 
 A model reads the backend from `KERAS_BACKEND`, and nothing else in a script changes. JAX and
-TensorFlow compile the first step, which takes seconds, and are fast from the second on; PyTorch
-starts at once. A preset that one backend saves opens on the others. The timings below were taken
+TensorFlow compile the first step; later steps need no compiling. PyTorch starts at once. Which is
+fastest depends on the machine and on the model. A preset that one backend saves opens on the others. The timings below were taken
 on two CPU cores beside other work: run it for your own.
 """
 

@@ -100,7 +100,7 @@ def make_model():
 """
 ## One `fit` through all stages
 
-At stage k, k thoughts replace the first k steps. Three rows in ten are shown at another stage, so
+At stage k, k thoughts replace the first k steps. Three rows in ten are shown at a random stage, so
 that early thoughts keep their meaning. `AnswerAccuracy` lets the model answer problems while it
 trains.
 """

@@ -70,7 +70,8 @@ print(
 ## Train
 
 Two thoughts replace each step, as in the paper. Rows of similar length share a batch
-(`length_groups`), and the run resumes from its last save if Colab ends it: run the cell again.
+(`length_groups`). An interrupted run resumes from its last save when the notebook is run again: on
+Colab, put the folder on a mounted Drive. After a change of the constants, delete it.
 """
 
 # %%

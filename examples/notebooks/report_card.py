@@ -149,7 +149,8 @@ kc.plot_minimal_pairs(card.sections["minimal_pairs"].result)
 """
 ## The same card for the control
 
-Pauses hold nothing of the problem, so they cannot carry its answer.
+A pause is the same token in every problem, so nothing that is fed back can carry the answer. Its state
+can still be read, since it attends to the question: the card above says which steps it shows.
 """
 
 # %%
