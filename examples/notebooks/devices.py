@@ -9,8 +9,7 @@
 `keras_coconut.distribute` divides each batch among the devices of a machine: by
 `keras.distribution` on JAX, `MirroredStrategy` on TensorFlow and `torch.distributed` on PyTorch.
 `batch_size` counts the rows of all devices together, so that a run computes the same on one
-device and on many. This notebook shows it on two devices made of one CPU. On a machine with
-several accelerators, leave out the lines that say "CPU".
+device and on many. This notebook shows it on two devices made of one CPU.
 """
 
 # %%
@@ -20,6 +19,13 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 STEPS = 40
+# Leave these out on a machine with several accelerators.
+ON_A_CPU = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "JAX_PLATFORMS": "cpu",
+    # Several processes on one CPU: one thread each.
+    "OMP_NUM_THREADS": "1",
+}
 
 # %% [markdown]
 """
@@ -42,7 +48,7 @@ import keras_coconut as kc
 
 COUNT, STEPS, LOSSES = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
-# Makes CPU devices; without effect on accelerators.
+# Makes several devices of one CPU.
 if keras.config.backend() == "jax":
     import jax
 
@@ -57,7 +63,7 @@ elif keras.config.backend() == "tensorflow":
 
 splits = kc.load_arithmetic(train=5_000, validation=0, test=100)
 keras.utils.set_random_seed(0)
-with kc.distribute() as devices:
+with kc.distribute(COUNT) as devices:
     preprocessor = kc.ContinuousThoughtPreprocessor(
         kc.make_word_tokenizer(kc.arithmetic_words())
     )
@@ -91,7 +97,7 @@ with kc.distribute() as devices:
         ],
     )
     if devices.process == 0:
-        print(f"{devices.engine} on {devices.count} devices")
+        print(f"devices: {devices.count}, engine: {devices.engine}")
         with open(LOSSES, "w") as file:
             json.dump(history.history["loss"], file)
 
@@ -117,8 +123,7 @@ def losses(count):
         [*launcher, "train.py", str(count), str(STEPS), name],
         capture_output=True,
         text=True,
-        # Several processes on one CPU: one thread each.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **ON_A_CPU},
     )
     if done.returncode:
         raise RuntimeError(done.stderr)

@@ -127,7 +127,8 @@ def make_model():
 """
 ## Three ways to train it
 
-The same function trains chain of thought, answers at once, and Coconut: each is a curriculum.
+The same loop trains chain of thought, answers at once, and Coconut: each is a curriculum. For your
+own file, choose `max_stage` by its number of steps and `max_length` by the longest response.
 """
 
 # %%

@@ -101,6 +101,7 @@ def make_model():
 
 
 def train(method):
+    FOLDER.mkdir(exist_ok=True)
     folder = FOLDER / method
     if folder.exists():
         return kc.ContinuousThoughtLM.from_preset(str(folder))
@@ -133,12 +134,15 @@ def train(method):
                 every=4,
                 max_length=16,
                 batch_size=64,
-                best_preset=folder,
+                best_preset=FOLDER / f"{method}-best",
                 curriculum=curriculum,
             ),
         ],
     )
-    return kc.ContinuousThoughtLM.from_preset(str(folder))
+    best = kc.ContinuousThoughtLM.from_preset(str(FOLDER / f"{method}-best"))
+    # Only a training that ended is read by a second run.
+    best.save_to_preset(str(folder))
+    return best
 
 
 # %%
@@ -167,7 +171,8 @@ kc.plot_controls(found, controls)
 ## The search tree
 
 After each forced number of thoughts, how probable is each node as the next step? The *frontier* is
-the nodes one step further than the model has thought. Chance is the frontier's share of all nodes.
+the nodes one step further than the model has thought. Chance is the frontier's share of the nodes
+that a right step can name.
 """
 
 # %%

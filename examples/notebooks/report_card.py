@@ -122,14 +122,13 @@ for verdict in card.verdicts:
 How to read them:
 
 - **Do the thoughts carry the answer?** The model answers with its own thoughts, and with others in
-  their place. "They carry it" means that the accuracy falls, with intervals that do not overlap,
-  when the thoughts are another problem's. An accuracy that stays says that the model answers from
-  the question alone.
-- **What do they hold?** Linear probes that read each step from each thought, beside the best guess
-  without a thought. A step that can be read need not be used: see *cause*.
-- **How many are needed?** The accuracy by forced numbers of thoughts.
+  their place. "They carry it" means that the accuracy falls with each of them. An accuracy that
+  stays says that the model answers from the question alone.
+- **What do the thoughts hold?** Linear probes that read each step from each thought, beside the best guess
+  without a thought. A step that can be read need not be used.
+- **How many thoughts are needed?** The accuracy by forced numbers of thoughts.
 - **What does an answer cost?** In tokens and in seconds, on this machine.
-- **Does the control show the same?** Every pattern that the control shows, too, is no evidence.
+- **Does a control model show the same?** Every pattern that the control shows, too, is no evidence.
 
 `report.html` holds these sentences, the pictures and all tables in one file that needs no network.
 Download it from Colab's file panel, or open it from your own folder. The results that it rests on

@@ -11,8 +11,6 @@ from bad_values import Call, batch, given
 from keras_coconut.models import exporting
 from keras_coconut.text import batches
 
-pytestmark = pytest.mark.thorough
-
 QUESTIONS = ["1?", "22?", "333?"]
 FORMAT = "onnx" if keras.config.backend() == "torch" else "tf_saved_model"
 
