@@ -1,6 +1,7 @@
 # Each target does all of its own set-up: Python 3.11+, pip and make are enough.
 PYTHON ?= python3
-BACKENDS ?= tensorflow jax torch
+# PyTorch first: its run has the tests that no backend matters to.
+BACKENDS ?= torch tensorflow jax
 # Tests spend their time tracing and compiling, mostly on one core.
 WORKERS ?= 2
 # The demo needs one backend; PyTorch starts without compiling.
