@@ -43,6 +43,7 @@ sizes.count("hidden_dim", 384, "Its hidden size.", least=64)
 sizes.count("vocabulary", 8_192, "Its tokens.", least=300)
 sizes.count("batch_size", 16, "Rows of all devices together.")
 sizes.count("question", 96, "Characters of a question.", most=300)
+expect("hidden_dim", lambda size: size % 64 == 0, "a multiple of 64")
 expect(
     "devices",
     lambda counts: (

@@ -15,11 +15,13 @@ change, run a notebook as it is and write its outputs:
 
     python examples/make_notebooks.py first_look --write
 
-`--files FOLDER` copies what a notebook finds in its folder, such as models that
-it has trained before.
+`--sources` writes new words and comments, or another `REPOSITORY`, and keeps
+the outputs. `--files FOLDER` copies what a notebook finds in its folder, such
+as models that it has trained before.
 """
 
 import argparse
+import ast
 import concurrent.futures
 import copy
 import os
@@ -223,11 +225,11 @@ def shown(outputs) -> list:
 def check_picture(cell):
     """Raises a `ValueError` for a cell that draws and shows no picture."""
     last = cell.source.split("\n")[-1]
-    shown = [kind for output in cell.outputs for kind in output.get("data", {})]
-    if last.startswith("kc.plot_") and "image/png" not in shown:
+    kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+    if last.startswith("kc.plot_") and "image/png" not in kinds:
         raise ValueError(
             f"A plot at the end of a cell must be shown. Received: {last!r}, "
-            f"and outputs of the kinds {shown}"
+            f"and outputs of the kinds {kinds}"
         )
 
 
@@ -261,6 +263,48 @@ def write(name: str, files: pathlib.Path | None):
     print(f"{name}.ipynb written, {time.perf_counter() - start:.0f} s")
 
 
+def write_source(name: str):
+    """Writes a notebook's words and comments anew and keeps its outputs.
+
+    Raises:
+        ValueError: If a cell's program changed: its outputs would not be its
+            own.
+    """
+    path = FOLDER / f"{name}.ipynb"
+    source = read_source(name)
+    cells = [cell for cell in source.cells if cell.cell_type == "code"]
+    written = [
+        cell
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
+    # The first cell installs the library; it has no outputs.
+    if programs(cells[1:]) != programs(written[1:]):
+        raise ValueError(
+            "Only words and comments of a notebook may change without running "
+            f"it. Received: {path.name} with other code than {name}.py; write "
+            "it with --write"
+        )
+    for cell, run_before in zip(cells, written, strict=True):
+        cell.outputs = run_before.outputs
+        cell.execution_count = run_before.execution_count
+    nbformat.write(source, path)
+    print(f"{path.name} written, with the outputs that it had")
+
+
+def programs(cells) -> list[str]:
+    """Returns what cells do, without comments and layout.
+
+    A cell that begins with a magic command is not Python: it is its text.
+    """
+    return [
+        cell.source
+        if cell.source.startswith("%")
+        else ast.dump(ast.parse(cell.source))
+        for cell in cells
+    ]
+
+
 def check(name: str, backend: str) -> list[str]:
     """Runs a notebook with small constants; returns what went wrong."""
     start, wrong = time.perf_counter(), []
@@ -281,6 +325,11 @@ def check(name: str, backend: str) -> list[str]:
     return wrong
 
 
+def processes(text: str) -> int:
+    """Reads a number of processes as `pytest -n` does."""
+    return os.cpu_count() or 1 if text == "auto" else int(text)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Runs the notebooks.")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(SHRUNK)}")
@@ -290,8 +339,17 @@ def main():
         choices=["tensorflow", "jax", "torch"],
         help="for all notebooks, in place of two for each",
     )
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--processes",
+        type=processes,
+        default=2,
+        metavar="N",
+        help="at a time; `auto`: as many as there are cores",
+    )
     parser.add_argument("--write", action="store_true", help="as they are")
+    parser.add_argument(
+        "--sources", action="store_true", help="words alone, without a run"
+    )
     parser.add_argument("--files", type=pathlib.Path, help="for --write")
     given = parser.parse_args()
     sources = {path.stem for path in FOLDER.glob("*.py")}
@@ -301,8 +359,9 @@ def main():
     for name in names:
         if name not in SHRUNK:
             parser.error(f"a name must be one of {list(SHRUNK)}, not {name!r}")
-    # Two at a time on two cores: threads would wait for each other.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if given.write and given.sources:
+        parser.error("--write runs a notebook and --sources does not")
     if given.files and not given.write:
         parser.error("--files needs --write")
     for name in names:
@@ -314,6 +373,11 @@ def main():
         for name in names:
             write(name, given.files)
         return
+    if given.sources:
+        for name in names:
+            write_source(name)
+        return
+    # Several at a time: threads would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong = [line for name in names for line in differences(name)]
     with concurrent.futures.ThreadPoolExecutor(given.processes) as pool:

@@ -133,23 +133,27 @@ _GRAPH_SMOKE = dict(
 )
 
 RECIPES = {
+    # As the demo trains.
     ("arithmetic", "tiny"): Recipe(
         # Mixed stages keep early thoughts meaning what they did: docs/log.md.
         _curriculum(
             max_stage=3,
             initial_epochs=2,
-            epochs_per_stage=[1, 3, 4],
+            epochs_per_stage=[1, 2, 3],
             extra_stage=False,
             mixing_probability=0.3,
         ),
-        epochs=10,
+        epochs=8,
         # A step is one token here.
         tokens_per_stage=1,
         chain_tokens=3,
         max_length=12,
-        batch_size=64,
-        steps_per_epoch=200,
+        markers=False,
+        initial_scale=4.0,
+        steps_per_epoch=120,
         learning_rate=1e-3,
+        decay=True,
+        beta_2=0.98,
         clipnorm=1.0,
         reset_optimizer="never",
         data=dict(train=50_000, validation=250, test=1_000),

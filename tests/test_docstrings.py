@@ -18,7 +18,7 @@ import pytest
 import tiny
 
 import keras_coconut
-from keras_coconut.models import exporting, generation
+from keras_coconut.models import exporting, generation_settings
 
 pytestmark = pytest.mark.any_backend
 
@@ -67,7 +67,7 @@ def write_published(folder):
 def names(monkeypatch, tmp_path):
     """What the examples take for granted."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(generation, "_DEFAULT_MAX_LENGTH", 12)
+    monkeypatch.setattr(generation_settings, "_DEFAULT_MAX_LENGTH", 12)
     # A file takes a minute, and not every backend writes each.
     for step in ("_check_format", "_check_modules", "_write"):
         monkeypatch.setattr(exporting, step, lambda *_: None)

@@ -8,8 +8,8 @@
 
 GSM8k-Aug holds 385,620 word problems whose steps are equations. The paper fine-tunes GPT-2 for
 days; this notebook shows the whole path with a small backbone, LoRA and a share of the problems.
-**The outputs below come from a smoke run on a CPU**, with 48 problems of the validation file and the
-weights of SmolLM2-135M-Instruct: they show that each cell runs and what it prints, and their
+**The outputs below come from a smoke run on a CPU**, with 48 problems of the validation file and
+the weights of SmolLM2-135M-Instruct: they show that each cell runs and what it prints, and their
 accuracy means nothing. On a GPU, raise `PROBLEMS` and `EPOCHS_OF_STAGES`.
 """
 
@@ -30,7 +30,7 @@ TEST_PROBLEMS = 16
 EPOCHS_OF_STAGES = [1, 1, 1]
 BATCH_SIZE = 8
 MAX_LENGTH = 48
-# On a GPU, "mixed_bfloat16" halves the memory.
+# On a GPU, "mixed_bfloat16": faster, and activations take half the memory.
 DTYPE = "float32"
 
 # %% [markdown]

@@ -70,12 +70,9 @@ the order in which a person would make it: a thought replaces a step. The answer
 
 # %%
 problems = kc.read_problems("cups.csv")
-print(len(problems), problems[0])
-train, validation, test = (
-    problems[: -TEST_PROBLEMS - 200],
-    problems[-TEST_PROBLEMS - 200 : -TEST_PROBLEMS],
-    problems[-TEST_PROBLEMS:],
-)
+train, test = problems[:-TEST_PROBLEMS], problems[-TEST_PROBLEMS:]
+assert len(train) > len(test), f"{len(problems)} problems are too few"
+print(len(train), len(test), train[0])
 
 # %% [markdown]
 """

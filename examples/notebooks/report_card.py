@@ -124,8 +124,8 @@ How to read them:
 - **Do the thoughts carry the answer?** The model answers with its own thoughts, and with others in
   their place. "They carry it" means that the accuracy falls with each of them. An accuracy that
   stays says that the model answers from the question alone.
-- **What do the thoughts hold?** Linear probes that read each step from each thought, beside the best guess
-  without a thought. A step that can be read need not be used.
+- **What do the thoughts hold?** Linear probes that read each step from each thought, beside the
+  best guess without a thought. A step that can be read need not be used.
 - **How many thoughts are needed?** The accuracy by forced numbers of thoughts.
 - **What does an answer cost?** In tokens and in seconds, on this machine.
 - **Does a control model show the same?** Every pattern that the control shows, too, is no evidence.
@@ -148,8 +148,8 @@ kc.plot_minimal_pairs(card.sections["minimal_pairs"].result)
 """
 ## The same card for the control
 
-A pause is the same token in every problem, so nothing that is fed back can carry the answer. Its state
-can still be read, since it attends to the question: the card above says which steps it shows.
+A pause is the same token in every problem, so nothing that is fed back can carry the answer. Its
+state can still be read, since it attends to the question: the card above says which steps it shows.
 """
 
 # %%
@@ -170,7 +170,8 @@ print(first.text)
 ## From a terminal
 
 For a saved model and a file of problems, one command makes the page:
-`python -m keras_coconut.report sums_coconut sums.json`. Here it runs with the notebook's own Python.
+`python -m keras_coconut.report sums_coconut sums.json`. Here it runs with the notebook's own
+Python.
 """
 
 # %%

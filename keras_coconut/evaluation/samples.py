@@ -30,7 +30,8 @@ from keras_coconut.evaluation.results_file import (
 from keras_coconut.evaluation.unfinished import Memory, explain
 from keras_coconut.files import check_writable
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
-from keras_coconut.models.generation import Settings, generate_tokens
+from keras_coconut.models.generation import generate_tokens
+from keras_coconut.models.generation_settings import Settings
 from keras_coconut.models.sampling import Draws
 from keras_coconut.problems import Problem
 from keras_coconut.progress import Progress, current

@@ -6,7 +6,8 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from keras_coconut.checks import check_flag, shown
-from keras_coconut.models import generation
+from keras_coconut.models import generation, responding
+from keras_coconut.models.generation_settings import Settings
 from keras_coconut.models.sampling import Draws
 from keras_coconut.text.arrays import Counts, check_questions, is_one_text
 
@@ -110,7 +111,7 @@ class Generating:
         ```
         """
         draws = Draws(num_samples, seed, thought_noise, thought_dropout)
-        settings = generation.Settings(
+        settings = Settings(
             max_length, stop_token_ids, batch_size, verbose, draws
         )
         strip_prompt = check_flag("strip_prompt", strip_prompt)
@@ -193,7 +194,7 @@ class Generating:
             A list of lists of ints; with `num_samples` a list of such lists.
         """
         draws = Draws(num_samples, seed, thought_noise, thought_dropout)
-        settings = generation.Settings(
+        settings = Settings(
             max_length,
             stop_token_ids,
             batch_size,
@@ -213,4 +214,4 @@ class Generating:
         stop_token_ids: tuple[int, ...] | None = None,
     ) -> Any:
         """Generates responses to one batch; compiled on JAX and TensorFlow."""
-        return generation.respond(self, inputs, stop_token_ids)
+        return responding.respond(self, inputs, stop_token_ids)

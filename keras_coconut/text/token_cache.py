@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from keras_coconut.checks import check_path
+from keras_coconut.checks import check_path, shown
 from keras_coconut.files import (
     PARTIAL,
     make_folder,
@@ -24,7 +24,7 @@ from keras_coconut.files import (
     sync,
     try_lock,
 )
-from keras_coconut.problems import Problem, stream_problems
+from keras_coconut.problems import Problem, iterate_problems, stream_problems
 from keras_coconut.progress import Progress
 from keras_coconut.text.tokenized_problems import (
     FileArray,
@@ -44,6 +44,37 @@ _CHUNK, _LONG = 1024, 16 * 2**20
 _PAUSE = 0.2
 # Seconds without a write after which files count as abandoned.
 _ABANDONED = 3600
+
+
+def tokens_of(problems, preprocessor, cache_folder=None) -> TokenizedProblems:
+    """Returns the tokens of problems, or of the file that holds them.
+
+    Args:
+        problems: the path of a file that `read_problems` reads, or another
+            source of problems.
+        preprocessor: a `ContinuousThoughtPreprocessor`.
+        cache_folder: string or path-like. The folder that keeps the tokens of a
+            file. Defaults to `None`: they stay in memory.
+
+    Raises:
+        ValueError: If problems are invalid, or if there is a `cache_folder` for
+            others than those of a file.
+    """
+    is_path = isinstance(problems, str | os.PathLike)
+    if cache_folder is not None:
+        if not is_path:
+            raise ValueError(
+                "`problems` must be the path of a file where `cache_folder` "
+                f"keeps its tokens. Received: problems={shown(problems)} of "
+                f"type {type(problems).__name__}"
+            )
+        return cached_tokens(cache_folder, problems, preprocessor)
+    if is_path:
+        problems = stream_problems(check_path("problems", problems))
+    problems = iterate_problems("problems", problems)
+    return TokenizedProblems.from_problems(
+        tokenize_stream(preprocessor, problems)
+    )
 
 
 def tokenize_stream(

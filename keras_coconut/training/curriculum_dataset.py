@@ -2,10 +2,8 @@
 
 import dataclasses
 import hashlib
-import logging
 import numbers
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -19,7 +17,6 @@ from keras_coconut.checks import (
     check_count,
     check_flag,
     check_instance,
-    check_path,
     is_flag,
     refuse,
     shown,
@@ -27,28 +24,16 @@ from keras_coconut.checks import (
 from keras_coconut.curriculum import MOST_COUNT, Curriculum
 from keras_coconut.execution import replicas
 from keras_coconut.execution.varying_batches import VaryingBatches
-from keras_coconut.problems import (
-    Problem,
-    iterate_problems,
-    stream_problems,
-)
+from keras_coconut.problems import Problem
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
-from keras_coconut.text.token_cache import cached_tokens, tokenize_stream
-from keras_coconut.text.tokenized_problems import TokenizedProblems
-from keras_coconut.training.batch_order import BatchOrder, Grouping
-from keras_coconut.training.callback_state import writes_logs
-from keras_coconut.training.health_monitor import GoBack, HealthMonitor
-from keras_coconut.training.length_groups import group_by_length
-from keras_coconut.training.run_state import describe_run
-from keras_coconut.training.saved_run import SavedRun, resumable
+from keras_coconut.text.token_cache import tokens_of
+from keras_coconut.training.batch_order import BatchOrder
+from keras_coconut.training.dataset_fit import check_scheduler, fit_on_dataset
+from keras_coconut.training.stage_lengths import StageLengths
 
 # More than anybody asks for: a mistyped count must not fill the memory.
 _MOST_ROWS = 10**6
 _MOST_WORKERS = 1_000
-# Lengths are rounded up by the longest row divided by this, or less.
-_LENGTH_STEPS = 8
-
-_log = logging.getLogger("keras_coconut")
 
 
 class CurriculumDataset(VaryingBatches):
@@ -157,27 +142,31 @@ class CurriculumDataset(VaryingBatches):
             "length_groups", length_groups, least=1
         )
         drop_too_long = check_flag("drop_too_long", drop_too_long)
-        self._tokens = _tokenize(problems, preprocessor, cache_folder)
-        # The numbers of those that fit: all of them if it is `None`.
-        self._kept = self._that_fit(drop_too_long)
+        self._tokens = tokens_of(problems, preprocessor, cache_folder)
+        self._lengths = StageLengths(
+            self._tokens,
+            preprocessor,
+            curriculum,
+            self.batch_size,
+            self.length_groups,
+            drop_too_long,
+        )
         self._order = BatchOrder(
-            len(self._tokens) if self._kept is None else len(self._kept),
+            len(self._lengths),
             self.batch_size,
             self.shuffle,
             self.seed,
             steps_per_epoch,
         )
-        self._groupings: dict[int, Grouping] = {}
-        self._most: list[int] | None = None
         self._stage_is_chosen = False
         self.set_epoch(0)
 
     @property
     def kept(self) -> np.ndarray:
         """The indices (from 0, ascending) of the problems that fit."""
-        if self._kept is None:
+        if self._lengths.kept is None:
             return np.arange(len(self._tokens))
-        return self._kept
+        return self._lengths.kept
 
     def set_epoch(
         self,
@@ -243,35 +232,9 @@ class CurriculumDataset(VaryingBatches):
         return self._num_thoughts
 
     def check_callbacks(self, callbacks: Any, validation: bool = False) -> None:
-        callbacks = listed(callbacks)
-        for callback in [] if validation else callbacks:
-            other = getattr(callback, "dataset", None)
-            if isinstance(other, CurriculumDataset) and other is not self:
-                raise ValueError(
-                    "`callbacks` must hold a `CurriculumScheduler` of the "
-                    "dataset that `fit` trains on: the model and `History` "
-                    "would follow the stages of another. Received: a "
-                    f"{type(callback).__name__} of another dataset"
-                )
-        role = "validation_dataset" if validation else "dataset"
-        if not self.curriculum.last_stage or any(
-            getattr(callback, role, None) is self for callback in callbacks
-        ):
-            return
-        if not validation:
-            warnings.warn(
-                "`callbacks` holds no `keras_coconut.CurriculumScheduler` of "
-                f"this dataset: it stays at stage {self.stage} in every epoch.",
-                stacklevel=3,
-            )
-        elif not self._stage_is_chosen:
-            warnings.warn(
-                "`validation_data` is no `validation_dataset` of a "
-                "`keras_coconut.CurriculumScheduler`: it stays at stage "
-                f"{self.stage} in every epoch. Setting its `stage` says that "
-                "it should.",
-                stacklevel=4,
-            )
+        check_scheduler(
+            self, callbacks, validation, chosen=self._stage_is_chosen
+        )
 
     def train(
         self,
@@ -281,34 +244,7 @@ class CurriculumDataset(VaryingBatches):
         epochs: int,
         verbose: Verbose,
     ) -> Any:
-        saved = resumable(callbacks)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            # It has a model already, and an order of the user's own.
-            return fit(callbacks)
-        # The scheduler first: what others log, save or measure in an epoch
-        # is of the stage that it sets.
-        callbacks = sorted(
-            listed(callbacks),
-            key=lambda one: getattr(one, "dataset", None) is not self,
-        )
-        if replicas.process_index():
-            # The first process writes; two would mix their lines.
-            callbacks = [c for c in callbacks if not writes_logs(c)]
-        if not saved:
-            return fit(callbacks)
-        for callback in callbacks:
-            if isinstance(callback, HealthMonitor):
-                callback.begin_run(callbacks)
-        # Only once, because a run that goes back changes the learning rate.
-        described = describe_run(model, self, callbacks)
-        while True:
-            run = SavedRun(callbacks, model, self, epochs, verbose, described)
-            try:
-                with run:
-                    return fit(run)
-            except GoBack:
-                # From the last save, as a run that was killed.
-                pass
+        return fit_on_dataset(self, fit, callbacks, model, epochs, verbose)
 
     def describe(self) -> dict[str, Any]:
         """Returns everything that determines the batches, as plain values.
@@ -316,8 +252,8 @@ class CurriculumDataset(VaryingBatches):
         `problems` is a digest of the tokens of all problems.
         """
         digest = hashlib.sha256(self._tokens.digest().encode())
-        if self._kept is not None:
-            digest.update(self._kept.astype("<i8").tobytes())
+        if self._lengths.kept is not None:
+            digest.update(self._lengths.kept.astype("<i8").tobytes())
         names = ("batch_size", "shuffle", "seed", "steps_per_epoch")
         return {
             "problems": {"digest": digest.hexdigest()[:32]},
@@ -382,11 +318,11 @@ class CurriculumDataset(VaryingBatches):
 
     def _chosen(self, index):
         """Returns the problems of a batch, how many are real, its lengths."""
-        grouping = self._groupings[self._stage]
+        grouping = self._lengths.grouping(self._stage)
         chosen = self._order.choose(self.epoch, index, grouping)
         rows = chosen.rows
-        if self._kept is not None:
-            rows = self._kept[rows].tolist()
+        if self._lengths.kept is not None:
+            rows = self._lengths.kept[rows].tolist()
         return rows, chosen.num_real, grouping.lengths[chosen.group]
 
     def _batch(self, index):
@@ -404,6 +340,11 @@ class CurriculumDataset(VaryingBatches):
             for problem in problems
         ]
         return problems, layouts, num_real, lengths
+
+    def _lay_out(self, stage):
+        # Here, since workers would each group the problems.
+        self._lengths.grouping(stage)
+        self._stage = stage
 
     def _pack(self, problems, layouts, lengths):
         question_length, response_length = lengths
@@ -427,116 +368,6 @@ class CurriculumDataset(VaryingBatches):
             for stage in range(curriculum.last_stage + 1)
         )
 
-    def _lay_out(self, stage):
-        if stage not in self._groupings:
-            self._groupings[stage] = self._group(stage)
-        self._stage = stage
-
-    def _group(self, stage):
-        """Returns the problems that share batches at a stage."""
-        lengths = self._lengths(stage)
-        questions, responses = lengths.T
-        groups = group_by_length(
-            questions, responses, self.batch_size, self.length_groups
-        )
-        group_of = None
-        if len(groups) > 1:
-            group_of = np.zeros(len(lengths), "uint16")
-            for number, rows in enumerate(groups):
-                group_of[rows] = number
-        return Grouping(
-            group_of,
-            [self._rounded(lengths[rows].max(axis=0)) for rows in groups],
-        )
-
-    def _lengths(self, stage):
-        """Returns the most positions that each problem has at a stage.
-
-        Int array (problems, 2), of its question and of its response.
-        """
-        longest = self._tokens.longest(
-            lambda num_steps: self.curriculum.layouts_shown(num_steps, stage)
-        )
-        return longest[:, :2] if self._kept is None else longest[self._kept, :2]
-
-    def _rounded(self, lengths):
-        """Returns lengths of question and response that several stages share.
-
-        Where steps are compiled, each pair of lengths takes a program.
-        """
-        lengths = lengths.tolist()
-        if keras.config.backend() == "torch":
-            return lengths
-        if self._most is None:
-            stages = range(self.curriculum.last_stage + 1)
-            most = [self._lengths(stage).max(axis=0) for stage in stages]
-            self._most = np.max(most, axis=0).tolist()
-        step = -(-sum(self._most) // _LENGTH_STEPS)
-        return [
-            min(-(-length // step) * step, most)
-            for length, most in zip(lengths, self._most)
-        ]
-
-    def _that_fit(self, drop_too_long):
-        """Returns the indices of the problems that fit at every stage."""
-        longest = self._tokens.longest(self._layouts_shown)[:, 2]
-        most = self.preprocessor.sequence_length
-        too_long = longest - (not self.preprocessor.markers) > most
-        if not too_long.any():
-            return None
-        if not drop_too_long:
-            index = int(np.argmax(too_long))
-            problem = self._tokens[index]
-            try:
-                for layout in self._layouts_shown(len(problem.steps)):
-                    self.preprocessor.check_length(problem, layout)
-            except ValueError as error:
-                raise ValueError(
-                    f"`problems[{index}]` does not fit: {error}. "
-                    "`CurriculumDataset(drop_too_long=True)` leaves such "
-                    "problems out."
-                ) from error
-        _log.warning(
-            "left out %d of %d problems that do not fit into %d positions",
-            too_long.sum(),
-            len(too_long),
-            most,
-        )
-        if too_long.all():
-            raise ValueError(
-                "`problems` must hold at least one problem that fits into "
-                f"{most} positions. Received: {len(too_long)} that do not"
-            )
-        return np.flatnonzero(~too_long)
-
-    def _layouts_shown(self, num_steps):
-        """Returns the layouts of all stages, for a number of steps."""
-        curriculum = self.curriculum
-        return {
-            layout
-            for stage in range(curriculum.last_stage + 1)
-            for layout in curriculum.layouts_shown(num_steps, stage)
-        }
-
-
-def _tokenize(problems, preprocessor, cache_folder):
-    """Returns the tokens of problems, or of the file that holds them."""
-    is_path = isinstance(problems, str | os.PathLike)
-    if cache_folder is not None:
-        if not is_path:
-            raise ValueError(
-                "`problems` must be the path of a file where `cache_folder` "
-                f"keeps its tokens. Received: problems={shown(problems)} of "
-                f"type {type(problems).__name__}"
-            )
-        return cached_tokens(cache_folder, problems, preprocessor)
-    if is_path:
-        problems = stream_problems(check_path("problems", problems))
-    problems = iterate_problems("problems", problems)
-    return TokenizedProblems.from_problems(
-        tokenize_stream(preprocessor, problems)
-    )
-
 
 def _check_workers(kwargs) -> dict:
     """Returns the arguments of `keras.utils.PyDataset`, checked."""
@@ -549,12 +380,3 @@ def _check_workers(kwargs) -> dict:
         if name in kwargs:
             kwargs[name] = check(name, kwargs[name])
     return kwargs
-
-
-def listed(callbacks) -> list:
-    """Returns the callbacks in what `fit` takes for them."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks = callbacks.callbacks
-    if isinstance(callbacks, list | tuple):
-        return list(callbacks)
-    return [] if callbacks is None else [callbacks]

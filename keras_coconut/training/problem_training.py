@@ -11,8 +11,9 @@ from keras_coconut.checks import check_count, check_instance, refuse, shown
 from keras_coconut.curriculum import Curriculum
 from keras_coconut.problem_sources import hold_problems
 from keras_coconut.problems import iterate_problems
-from keras_coconut.training.curriculum_dataset import CurriculumDataset, listed
+from keras_coconut.training.curriculum_dataset import CurriculumDataset
 from keras_coconut.training.curriculum_scheduler import CurriculumScheduler
+from keras_coconut.training.dataset_fit import listed
 
 # Arguments that Keras has for arrays, and that mean nothing of problems.
 _OF_ARRAYS = ("sample_weight", "class_weight")

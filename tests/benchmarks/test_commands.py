@@ -294,12 +294,20 @@ def test_flags_of_the_others():
         "--devices 2": "--devices=2: .*1 among them",
         "--devices 1,2 --batch_size 3": "--batch_size .*3 for",
         "--question 301": "--question=301",
+        "--hidden_dim 96": "--hidden_dim=96: .*multiple of 64",
+    }
+    saving = {
+        "--every 0": "--every=0: .*positive",
+        "--steps 1": "--steps=1: .*>= 2",
+        "--hidden_dim 48": "--hidden_dim=48: .*multiple of 32",
+        "--layer 2": "--layer is not.*--layers[?]",
     }
     for name, cases in (
         ("padding", padding),
         ("datasets", datasets),
         ("streaming", streaming),
         ("scaling", scaling),
+        ("saving", saving),
     ):
         scripts.all_refused(f"benchmarks.{name}", cases)
 
@@ -362,3 +370,18 @@ def test_scaling():
     assert finished.returncode == 0, finished.stderr[-4000:]
     found = json.loads(finished.stdout)
     assert found["1 devices"]["efficiency"] == 1
+
+
+@pytest.mark.any_backend
+def test_saving(capsys):
+    with scripts.here("benchmarks.saving") as saving:
+        end = saving(
+            *("--every=2", "--steps=4", "--rounds=2", "--layers=1"),
+            *("--hidden_dim=32", "--batch_size=2", "--question=8"),
+        )
+    assert end is None
+    found = json.loads(capsys.readouterr().out)
+    assert found["steps"] == 4 and found["every"] == 2
+    assert found["seconds_with_saves"] > 0 and found["seconds_without"] > 0
+    # Weights and both moments of 12 d^2 numbers a layer, and embeddings.
+    assert found["megabytes_of_a_save"] > 12 * 12 * 32**2 / 1e6

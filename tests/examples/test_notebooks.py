@@ -106,3 +106,45 @@ def test_a_plot_that_is_not_shown(notebooks):
         notebooks.check_picture(cell)
     cell.outputs[0].data["image/png"] = "aaaa"
     notebooks.check_picture(cell)
+
+
+@pytest.fixture
+def copied(notebooks, monkeypatch, tmp_path):
+    """A folder with a source of one cell and its notebook, with an output."""
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
+    source = tmp_path / "sums.py"
+    source.write_text('# %% [markdown]\n"""\n# Sums\n"""\n\n# %%\nprint(2)\n')
+    notebook = notebooks.read_source("sums")
+    notebook.cells[-1].execution_count = 1
+    notebook.cells[-1].outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="2\n")
+    ]
+    nbformat.write(notebook, tmp_path / "sums.ipynb")
+    return source
+
+
+def test_new_words_and_comments_keep_the_outputs(
+    notebooks, copied, monkeypatch
+):
+    text = copied.read_text().replace("# Sums", "# Two sums")
+    copied.write_text(text.replace("print(2)", "# Printed.\nprint(2)"))
+    monkeypatch.setattr(notebooks, "INSTALL", "%pip install -q another")
+    assert notebooks.differences("sums") != []
+    notebooks.write_source("sums")
+    assert notebooks.differences("sums") == []
+    written = nbformat.read(copied.with_suffix(".ipynb"), as_version=4)
+    assert written.cells[1].source == "%pip install -q another"
+    assert written.cells[-1].outputs[0].text == "2\n"
+
+
+def test_another_program_does_not_keep_them(notebooks, copied):
+    copied.write_text(copied.read_text().replace("print(2)", "print(3)"))
+    before = copied.with_suffix(".ipynb").read_text()
+    with pytest.raises(ValueError, match="--write"):
+        notebooks.write_source("sums")
+    assert copied.with_suffix(".ipynb").read_text() == before
+
+
+def test_processes_as_pytest_counts_them(notebooks):
+    assert notebooks.processes("3") == 3
+    assert notebooks.processes("auto") >= 1

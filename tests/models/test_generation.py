@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from keras_coconut.latent.forward import Forward
-from keras_coconut.models import generation
+from keras_coconut.models import generation, responding
 
 
 @pytest.fixture
@@ -240,13 +240,13 @@ def test_questions_of_any_length_share_few_programs(monkeypatch):
     """In a short context, which leaves each of them another room."""
     model = tiny.compiled(tiny.text_model(layers=1, longest=96))
     shapes = set()
-    step = generation.respond
+    step = responding.respond
 
     def counted(model, x, stop_token_ids):
         shapes.add((x["question_ids"].shape[1], x["response_ids"].shape[1]))
         return step(model, x, stop_token_ids)
 
-    monkeypatch.setattr(generation, "respond", counted)
+    monkeypatch.setattr(responding, "respond", counted)
     limits = []
     for length in range(1, 61, 3):
         question = "x" * length

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 import keras_coconut
-from keras_coconut.models import generation
+from keras_coconut.models import responding
 
 QUESTIONS = [problem.question for problem in tiny.problems(5)]
 OPTIONS = dict(max_length=6, num_thoughts=2, stop_token_ids=None)
@@ -127,13 +127,13 @@ def test_dropout_while_it_thinks():
 )
 def test_dropout_is_off_while_it_writes(monkeypatch):
     model = tiny.compiled(tiny.text_model(layers=2, dropout=0.3))
-    calls, drop = [], generation.drop
+    calls, drop = [], responding.drop
 
     def counted(*args, **kwargs):
         calls.append(args)
         return drop(*args, **kwargs)
 
-    monkeypatch.setattr(generation, "drop", counted)
+    monkeypatch.setattr(responding, "drop", counted)
     counts = []
     for length in (1, 6):
         calls.clear()
