@@ -1,6 +1,8 @@
 """The model that tests share is as new, or another one."""
 
+import keras
 import numpy as np
+import pytest
 import tiny
 
 import keras_coconut
@@ -21,6 +23,16 @@ def test_it_is_shared_and_begins_anew():
     assert int(model.optimizer.iterations) == 0
     for one, other in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="of PyTorch")
+def test_no_gradient_is_left():
+    model = tiny.shared()
+    kernel = model.trainable_variables[0].value
+    kernel.sum().backward()
+    assert kernel.grad is not None
+    tiny.shared()
+    assert kernel.grad is None
 
 
 def test_what_makes_another_of_it():

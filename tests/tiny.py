@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import keras
 import keras_hub
 import numpy as np
 
@@ -333,6 +334,10 @@ def as_new(model, weights, learning_rate=1e-2):
     model.optimizer.iterations.assign(0)
     model.num_thoughts, model.thought_kind = None, "continuous"
     model.stop_training = False
+    if keras.config.backend() == "torch":
+        # `zero_grad` knows no weight before the first step.
+        for variable in model.weights:
+            variable.value.grad = None
     return model
 
 

@@ -131,12 +131,18 @@ def plain(kind: str):
 
 
 @_keep
-def preprocessor(kind: str, **kwargs):
+def grown(kind: str):
+    """A tokenizer with marker tokens."""
     import keras_coconut
 
-    return keras_coconut.ContinuousThoughtPreprocessor(
-        keras_coconut.add_thought_tokens(plain(kind)), **kwargs
-    )
+    return keras_coconut.add_thought_tokens(plain(kind))
+
+
+def preprocessor(kind: str, **kwargs):
+    """A preprocessor of its own: a model would fit it to its backbone."""
+    import keras_coconut
+
+    return keras_coconut.ContinuousThoughtPreprocessor(grown(kind), **kwargs)
 
 
 def small_gpt2(with_prototype, room=0):
