@@ -1,6 +1,6 @@
 # Each target does all of its own set-up: Python 3.11+, pip and make are enough.
 PYTHON ?= python3
-# PyTorch first: its run has the tests that no backend matters to.
+# PyTorch first: only its run includes the tests that depend on no backend.
 BACKENDS ?= torch tensorflow jax
 # Tests spend their time tracing and compiling, mostly on one core.
 WORKERS ?= 2

@@ -1,10 +1,12 @@
-"""Seconds of a training that is saved, beside the same one without saves.
+"""What saving costs: seconds of a training with `ResumableTraining` or without.
 
     KERAS_BACKEND=torch python -m benchmarks.saving --every 50
 
-Trains in turns with and without `ResumableTraining`, after a warm-up that
-compiles. The time with saves includes the wait for the last one. Prints a JSON
-object: medians in seconds, the overhead as a share, and the size of a save.
+Trains in turns with saves and without, after a warm-up of both. The seconds
+with saves include those before the first step and after the last one, for which
+the training waits; in a longer run their share is smaller. Prints a JSON
+object: medians in seconds, the overhead as a share, how many saves there were,
+and the size of one.
 """
 
 import json
@@ -15,7 +17,7 @@ import tempfile
 import time
 import warnings
 
-from absl import flags
+from absl import app, flags
 from command_line import check_backend, refuse_arguments, run
 from flag_sections import Section, expect
 
@@ -25,19 +27,31 @@ _HEAD, _THOUGHTS = 32, 3
 
 measured = Section("What is measured")
 measured.count("every", 50, "Steps between two saves.")
-measured.count("steps", 200, "Steps of each training.", least=2)
-measured.count("rounds", 3, "Trainings with saves, and without.")
+measured.count("steps", 200, "Steps of each training.")
+measured.count("rounds", 4, "Trainings with saves, and without.")
+measured.text(
+    "folder",
+    None,
+    "Where the saves lie while it runs, on the disk that counts; "
+    "the system's folder of temporary files if unset.",
+    value="FOLDER",
+)
 
 sizes = Section("Sizes")
 sizes.count("layers", 2, "Layers of the GPT-2.")
 sizes.count("hidden_dim", 256, "Its hidden size.", least=_HEAD)
 sizes.count("batch_size", 32, "Rows in a batch.")
 sizes.count("question", 120, "Characters of a question.", most=300)
+expect(
+    "folder",
+    lambda path: os.path.isdir(path) and os.access(path, os.W_OK),
+    "a folder that exists and can be written to",
+)
 expect("hidden_dim", lambda size: size % _HEAD == 0, f"a multiple of {_HEAD}")
 
 
 def make_training():
-    """Returns a function that trains once with callbacks, and says how long."""
+    """Returns a function that trains with callbacks and returns the seconds."""
     import keras
     import keras_hub
 
@@ -86,36 +100,51 @@ def make_training():
 def main(argv):
     refuse_arguments(argv)
     backend = check_backend()
+    if FLAGS.every >= FLAGS.steps:
+        raise app.UsageError(
+            "--every must be below --steps, for a save while it trains. "
+            f"Received: {FLAGS.every} of {FLAGS.steps}"
+        )
     train = make_training()
-    import keras_coconut
-
     # It stays at one stage.
     warnings.filterwarnings("ignore", ".*CurriculumScheduler")
     train()
+    train_with_saves(train)
     plain, saved = [], []
     for number in range(FLAGS.rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            resumable = keras_coconut.ResumableTraining(folder, FLAGS.every)
-            turns = [(plain, ()), (saved, (resumable,))]
-            # What comes second may find the machine warmer.
-            for seconds, callbacks in turns if number % 2 else turns[::-1]:
-                seconds.append(train(*callbacks))
-            size = max(entry.stat().st_size for entry in os.scandir(folder))
+        # What comes second may find the machine warmer.
+        for with_saves in (number % 2 > 0, number % 2 == 0):
+            if with_saves:
+                seconds, size = train_with_saves(train)
+                saved.append(seconds)
+            else:
+                plain.append(train())
         print(
             f"{saved[-1]:.2f} s with saves, {plain[-1]:.2f} s without",
             file=sys.stderr,
         )
-    medians = [statistics.median(seconds) for seconds in (saved, plain)]
+    with_saves, without = statistics.median(saved), statistics.median(plain)
     results = {
         "backend": backend,
-        "every": FLAGS.every,
         "steps": FLAGS.steps,
-        "seconds_with_saves": round(medians[0], 3),
-        "seconds_without": round(medians[1], 3),
-        "overhead": round(medians[0] / medians[1] - 1, 4),
+        # One before the first step, and one after the last.
+        "saves": 2 + (FLAGS.steps - 1) // FLAGS.every,
+        "seconds_with_saves": round(with_saves, 3),
+        "seconds_without": round(without, 3),
+        "overhead": round(with_saves / without - 1, 4),
         "megabytes_of_a_save": round(size / 1e6, 2),
     }
     print(json.dumps(results))
+
+
+def train_with_saves(train):
+    """Returns the seconds of a training, and the bytes of a save."""
+    import keras_coconut
+
+    with tempfile.TemporaryDirectory(dir=FLAGS.folder) as folder:
+        seconds = train(keras_coconut.ResumableTraining(folder, FLAGS.every))
+        saves = [e for e in os.scandir(folder) if e.name.endswith(".save")]
+        return seconds, max(save.stat().st_size for save in saves)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ change, run a notebook as it is and write its outputs:
 
     python examples/make_notebooks.py first_look --write
 
-`--sources` writes new words and comments, or another `REPOSITORY`, and keeps
-the outputs. `--files FOLDER` copies what a notebook finds in its folder, such
+`--sources` updates text and comments, or the address of the repository, without
+running it. `--files FOLDER` copies what a notebook finds in its folder, such
 as models that it has trained before.
 """
 
@@ -263,14 +263,16 @@ def write(name: str, files: pathlib.Path | None):
     print(f"{name}.ipynb written, {time.perf_counter() - start:.0f} s")
 
 
-def write_source(name: str):
-    """Writes a notebook's words and comments anew and keeps its outputs.
+def write_source(name: str) -> str:
+    """Updates the text and the comments of a notebook and keeps its outputs.
 
-    Raises:
-        ValueError: If a cell's program changed: its outputs would not be its
-            own.
+    Returns:
+        What is wrong, or an empty string. A notebook with another program
+        stays as it is: the outputs would not be its own.
     """
     path = FOLDER / f"{name}.ipynb"
+    if not path.exists():
+        return f"{path.name} has not been written: write it with --write"
     source = read_source(name)
     cells = [cell for cell in source.cells if cell.cell_type == "code"]
     written = [
@@ -280,8 +282,8 @@ def write_source(name: str):
     ]
     # The first cell installs the library; it has no outputs.
     if programs(cells[1:]) != programs(written[1:]):
-        raise ValueError(
-            "Only words and comments of a notebook may change without running "
+        return (
+            "Only text and comments of a notebook may change without running "
             f"it. Received: {path.name} with other code than {name}.py; write "
             "it with --write"
         )
@@ -290,19 +292,20 @@ def write_source(name: str):
         cell.execution_count = run_before.execution_count
     nbformat.write(source, path)
     print(f"{path.name} written, with the outputs that it had")
+    return ""
 
 
 def programs(cells) -> list[str]:
-    """Returns what cells do, without comments and layout.
+    """Returns what cells do, without comments and layout."""
+    return [program(cell.source) for cell in cells]
 
-    A cell that begins with a magic command is not Python: it is its text.
-    """
-    return [
-        cell.source
-        if cell.source.startswith("%")
-        else ast.dump(ast.parse(cell.source))
-        for cell in cells
-    ]
+
+def program(source: str) -> str:
+    try:
+        return ast.dump(ast.parse(source))
+    except SyntaxError:
+        # With a magic command, which is not Python.
+        return source
 
 
 def check(name: str, backend: str) -> list[str]:
@@ -326,8 +329,11 @@ def check(name: str, backend: str) -> list[str]:
 
 
 def processes(text: str) -> int:
-    """Reads a number of processes as `pytest -n` does."""
-    return os.cpu_count() or 1 if text == "auto" else int(text)
+    """Reads a number of processes, or `auto`: as many as there are cores."""
+    count = (os.cpu_count() or 1) if text == "auto" else int(text)
+    if count < 1:
+        raise ValueError(f"expected at least 1. Received: {count}")
+    return count
 
 
 def main():
@@ -344,11 +350,13 @@ def main():
         type=processes,
         default=2,
         metavar="N",
-        help="at a time; `auto`: as many as there are cores",
+        help="processes at a time; `auto`: one per core",
     )
     parser.add_argument("--write", action="store_true", help="as they are")
     parser.add_argument(
-        "--sources", action="store_true", help="words alone, without a run"
+        "--sources",
+        action="store_true",
+        help="update text and comments without a run",
     )
     parser.add_argument("--files", type=pathlib.Path, help="for --write")
     given = parser.parse_args()
@@ -374,10 +382,8 @@ def main():
             write(name, given.files)
         return
     if given.sources:
-        for name in names:
-            write_source(name)
-        return
-    # Several at a time: threads would wait for each other.
+        sys.exit("\n".join(filter(None, map(write_source, names))) or None)
+    # Several run at a time, and their threads would compete for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     wrong = [line for name in names for line in differences(name)]
     with concurrent.futures.ThreadPoolExecutor(given.processes) as pool:

@@ -133,7 +133,7 @@ _GRAPH_SMOKE = dict(
 )
 
 RECIPES = {
-    # As the demo trains.
+    # As the demo trains Coconut.
     ("arithmetic", "tiny"): Recipe(
         # Mixed stages keep early thoughts meaning what they did: docs/log.md.
         _curriculum(

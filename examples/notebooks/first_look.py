@@ -57,8 +57,7 @@ splits.test[0]
 A small vocabulary, in which each operation and each step is one token, and a KerasHub backbone.
 With `markers=False`, the hidden state that would predict a step becomes the thought that replaces
 it. For a pretrained backbone, one line does all of this:
-`kc.ContinuousThoughtLM.from_preset("gpt2_base_en")`, with marker tokens around the thoughts unless
-`markers=False`.
+`kc.ContinuousThoughtLM.from_preset("gpt2_base_en", markers=False)`.
 """
 
 # %%

@@ -71,7 +71,7 @@ the order in which a person would make it: a thought replaces a step. The answer
 # %%
 problems = kc.read_problems("cups.csv")
 train, test = problems[:-TEST_PROBLEMS], problems[-TEST_PROBLEMS:]
-assert len(train) > len(test), f"{len(problems)} problems are too few"
+assert len(train) > len(test), "TEST_PROBLEMS leaves too few to train on"
 print(len(train), len(test), train[0])
 
 # %% [markdown]

@@ -82,10 +82,14 @@ class Fitting(SpanTrainer):
         ```
         """
         if curriculum is not None or problem_training.are_problems(x):
-            given = problem_training.fit_arguments(
+            kwargs = problem_training.fit_arguments(
                 self, x, y, batch_size, curriculum, kwargs
             )
-            return self.fit(**given)
+            x, y, batch_size = kwargs.pop("x"), None, None
+        return self._fit_batches(x, y, batch_size, kwargs)
+
+    def _fit_batches(self, x, y, batch_size, kwargs):
+        """`fit` on data that yields batches; `kwargs` are its other ones."""
         _refuse_class_weight(kwargs.get("class_weight"))
         batch_size = _check_batch_size(batch_size)
         x = arrays.with_arrays(x)

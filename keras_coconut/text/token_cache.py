@@ -1,4 +1,4 @@
-"""A folder that keeps the tokens of problem files, so each is tokenized once.
+"""The tokens of problems, in memory or in a folder that keeps those of files.
 
 Records of Arrow, Grain or array_record would work too, but a batch only needs a
 slice of a file at a known position.
@@ -57,8 +57,9 @@ def tokens_of(problems, preprocessor, cache_folder=None) -> TokenizedProblems:
             file. Defaults to `None`: they stay in memory.
 
     Raises:
-        ValueError: If problems are invalid, or if there is a `cache_folder` for
-            others than those of a file.
+        ValueError: If a problem is invalid, or if `cache_folder` is given and
+            `problems` is not a path.
+        OSError: If a file cannot be read or written.
     """
     is_path = isinstance(problems, str | os.PathLike)
     if cache_folder is not None:

@@ -1,4 +1,4 @@
-"""One `fit` on a `CurriculumDataset`: its callbacks, its saves, its returns."""
+"""How `fit` runs on a `CurriculumDataset`: callbacks, saves, resuming."""
 
 import warnings
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_coconut.execution import replicas
+from keras_coconut.execution.varying_batches import VaryingBatches
 from keras_coconut.training.callback_state import writes_logs
 from keras_coconut.training.health_monitor import GoBack, HealthMonitor
 from keras_coconut.training.run_state import describe_run
@@ -14,6 +15,8 @@ from keras_coconut.training.saved_run import SavedRun, resumable
 
 def check_scheduler(dataset, callbacks, validation, *, chosen):
     """Checks that a `CurriculumScheduler` moves a dataset through its stages.
+
+    Warns if the dataset would stay at one stage that the user has not chosen.
 
     Args:
         dataset: a `CurriculumDataset`.
@@ -27,7 +30,7 @@ def check_scheduler(dataset, callbacks, validation, *, chosen):
     callbacks = listed(callbacks)
     for callback in [] if validation else callbacks:
         other = getattr(callback, "dataset", None)
-        if isinstance(other, type(dataset)) and other is not dataset:
+        if isinstance(other, VaryingBatches) and other is not dataset:
             raise ValueError(
                 "`callbacks` must hold a `CurriculumScheduler` of the dataset "
                 "that `fit` trains on: the model and `History` would follow "
@@ -39,11 +42,12 @@ def check_scheduler(dataset, callbacks, validation, *, chosen):
         getattr(callback, role, None) is dataset for callback in callbacks
     ):
         return
+    # The levels are those of the line that calls `fit`.
     if not validation:
         warnings.warn(
             "`callbacks` holds no `keras_coconut.CurriculumScheduler` of "
             f"this dataset: it stays at stage {dataset.stage} in every epoch.",
-            stacklevel=4,
+            stacklevel=5,
         )
     elif not chosen:
         warnings.warn(
@@ -51,12 +55,15 @@ def check_scheduler(dataset, callbacks, validation, *, chosen):
             "`keras_coconut.CurriculumScheduler`: it stays at stage "
             f"{dataset.stage} in every epoch. Setting its `stage` says that "
             "it should.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
 def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
-    """Returns what `fit` returns; goes on from a save, and back to one.
+    """Runs `fit` and returns what it returns.
+
+    With a `ResumableTraining` it resumes from the newest save, and runs again
+    from there whenever a `HealthMonitor` goes back.
 
     Args:
         dataset: a `CurriculumDataset`.

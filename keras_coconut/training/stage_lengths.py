@@ -15,7 +15,9 @@ _log = logging.getLogger("keras_coconut")
 
 
 class StageLengths:
-    """The problems that fit at every stage, in groups for each stage.
+    """The problems that fit at every stage, grouped by length for each stage.
+
+    `kept` holds the indices of the problems that fit, or is `None` if all do.
 
     Args:
         tokens: `TokenizedProblems`.
@@ -42,7 +44,6 @@ class StageLengths:
         self._tokens = tokens
         self._curriculum = curriculum
         self._batch_size, self._most_groups = batch_size, most_groups
-        # The numbers of those that fit: all of them if it is `None`.
         self.kept = self._that_fit(preprocessor, drop_too_long)
         self._groupings: dict[int, Grouping] = {}
         self._most: list[int] | None = None
@@ -101,7 +102,7 @@ class StageLengths:
         ]
 
     def _that_fit(self, preprocessor, drop_too_long):
-        """Returns the indices of the problems that fit at every stage."""
+        """Returns the indices of the problems that fit; `None` if all do."""
         longest = self._tokens.longest(self._layouts_shown)[:, 2]
         most = preprocessor.sequence_length
         too_long = longest - (not preprocessor.markers) > most

@@ -298,7 +298,8 @@ def test_flags_of_the_others():
     }
     saving = {
         "--every 0": "--every=0: .*positive",
-        "--steps 1": "--steps=1: .*>= 2",
+        "--every 8 --steps 8": "--every must be below --steps.* 8 of 8",
+        "--folder nix": "--folder=nix: .*exists",
         "--hidden_dim 48": "--hidden_dim=48: .*multiple of 32",
         "--layer 2": "--layer is not.*--layers[?]",
     }
@@ -373,15 +374,22 @@ def test_scaling():
 
 
 @pytest.mark.any_backend
-def test_saving(capsys):
+def test_saving(capsys, tmp_path):
     with scripts.here("benchmarks.saving") as saving:
         end = saving(
-            *("--every=2", "--steps=4", "--rounds=2", "--layers=1"),
+            *("--every=2", "--steps=5", "--rounds=2", "--layers=1"),
             *("--hidden_dim=32", "--batch_size=2", "--question=8"),
+            f"--folder={tmp_path}",
         )
     assert end is None
     found = json.loads(capsys.readouterr().out)
-    assert found["steps"] == 4 and found["every"] == 2
-    assert found["seconds_with_saves"] > 0 and found["seconds_without"] > 0
-    # Weights and both moments of 12 d^2 numbers a layer, and embeddings.
-    assert found["megabytes_of_a_save"] > 12 * 12 * 32**2 / 1e6
+    # Before the steps 1, 3 and 5, and behind the last.
+    assert found["saves"] == 4
+    share = found["seconds_with_saves"] / found["seconds_without"] - 1
+    assert found["overhead"] == pytest.approx(share, abs=0.05)
+    # Weights and two moments: a layer's 12 d^2 and 13 d numbers, the vocabulary
+    # and positions of 800 rows at most.
+    layer, rows = 12 * 32**2 + 13 * 32, 32 * 800
+    assert layer * 12 < found["megabytes_of_a_save"] * 1e6
+    assert found["megabytes_of_a_save"] * 1e6 < (layer + rows) * 12 + 50_000
+    assert not list(tmp_path.iterdir())

@@ -339,8 +339,8 @@ def test_every_recipe_reaches_the_last_stage_of_every_method(examples):
         for method in METHODS:
             table_recipes.check_last_stage(recipe, method)
     recipe = table_recipes.find_recipe("arithmetic", "tiny")
-    late = table_recipes.change_recipe(recipe, {"evaluate_every": 11})
-    with pytest.raises(ValueError, match="evaluate_every=11"):
+    late = table_recipes.change_recipe(recipe, {"evaluate_every": 9})
+    with pytest.raises(ValueError, match="evaluate_every=9"):
         table_recipes.check_last_stage(late, "coconut")
 
 
@@ -352,12 +352,13 @@ def test_values_of_every_kind(examples):
         "clipnorm": None,
         "learning_rate": 1,
         "preset": "gpt2_base_en",
-        "markers": False,
+        "markers": True,
         "epochs_per_stage": [1, 1, 1],
         "thought_kind": "pause",
     }
     changed = table_recipes.change_recipe(recipe, changes)
     assert changed.clipnorm is None and changed.learning_rate == 1
+    assert changed.markers and not recipe.markers
     assert changed.curriculum.epochs_per_stage == (1, 1, 1)
     for name, value in {
         "clipnorm": "none",

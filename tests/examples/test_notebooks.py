@@ -130,7 +130,7 @@ def test_new_words_and_comments_keep_the_outputs(
     copied.write_text(text.replace("print(2)", "# Printed.\nprint(2)"))
     monkeypatch.setattr(notebooks, "INSTALL", "%pip install -q another")
     assert notebooks.differences("sums") != []
-    notebooks.write_source("sums")
+    assert notebooks.write_source("sums") == ""
     assert notebooks.differences("sums") == []
     written = nbformat.read(copied.with_suffix(".ipynb"), as_version=4)
     assert written.cells[1].source == "%pip install -q another"
@@ -140,11 +140,27 @@ def test_new_words_and_comments_keep_the_outputs(
 def test_another_program_does_not_keep_them(notebooks, copied):
     copied.write_text(copied.read_text().replace("print(2)", "print(3)"))
     before = copied.with_suffix(".ipynb").read_text()
-    with pytest.raises(ValueError, match="--write"):
-        notebooks.write_source("sums")
+    assert "sums.py; write it with --write" in notebooks.write_source("sums")
     assert copied.with_suffix(".ipynb").read_text() == before
+    copied.with_suffix(".ipynb").unlink()
+    assert "has not been written" in notebooks.write_source("sums")
 
 
-def test_processes_as_pytest_counts_them(notebooks):
-    assert notebooks.processes("3") == 3
-    assert notebooks.processes("auto") >= 1
+def test_programs_of_cells(notebooks):
+    def same(one, other):
+        return notebooks.program(one) == notebooks.program(other)
+
+    assert same("f(1)  # One.", "f( 1 )")
+    assert not same("f(1)", "f(2)")
+    # Not Python: every change counts.
+    assert not same("# One.\n!ls", "!ls")
+    assert same("!ls", "!ls")
+
+
+def test_numbers_of_processes(notebooks, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert notebooks.processes("2") == 2
+    assert notebooks.processes("auto") == 3
+    for text in ("0", "-1", "many"):
+        with pytest.raises(ValueError):
+            notebooks.processes(text)

@@ -290,13 +290,16 @@ def test_validation_that_no_scheduler_knows(text_model):
     fit(chosen, known=False)
 
 
-def test_a_scheduler_of_another_dataset(text_model):
+class OfAUser(keras_coconut.CurriculumDataset):
+    """A dataset that somebody has derived."""
+
+
+@pytest.mark.parametrize("kind", [keras_coconut.CurriculumDataset, OfAUser])
+def test_a_scheduler_of_another_dataset(text_model, kind):
     """`History` would tell of stages that no batch was of."""
     one, other = (
-        keras_coconut.CurriculumDataset(
-            tiny.problems(8), text_model.preprocessor, CURRICULUM, batch_size=8
-        )
-        for _ in range(2)
+        make(tiny.problems(8), text_model.preprocessor, CURRICULUM)
+        for make in (kind, keras_coconut.CurriculumDataset)
     )
     scheduler = keras_coconut.CurriculumScheduler(other)
     with pytest.raises(ValueError, match="`callbacks` must hold.*another"):
@@ -338,18 +341,30 @@ def test_the_scheduler_comes_first_in_a_list_alone(form):
 
 
 @pytest.mark.thorough
-def test_a_warning_names_the_line_that_calls_fit(text_model):
+@pytest.mark.parametrize("of_problems", [False, True])
+def test_a_warning_names_the_line_that_calls_fit(text_model, of_problems):
     def make():
         return keras_coconut.CurriculumDataset(
             tiny.problems(8), text_model.preprocessor, CURRICULUM, batch_size=8
         )
 
     with pytest.warns(UserWarning) as warned:
-        text_model.fit(make(), validation_data=make(), verbose=0)
+        if of_problems:
+            curriculum = keras_coconut.Curriculum(1, extra_stage=False)
+            text_model.fit(
+                tiny.problems(8),
+                curriculum=curriculum,
+                epochs=1,
+                validation_data=make(),
+                verbose=0,
+            )
+        else:
+            text_model.fit(make(), validation_data=make(), verbose=0)
     files = {
         name: one.filename
         for one in warned
         for name in ("callbacks", "validation_data")
         if str(one.message).startswith(f"`{name}`")
     }
-    assert files == {"callbacks": __file__, "validation_data": __file__}
+    assert files["validation_data"] == __file__
+    assert files.get("callbacks") == (None if of_problems else __file__)
