@@ -21,12 +21,19 @@ from keras import ops, tree
 import keras_coconut
 
 BACKEND = keras.config.backend()
+
+
+def chosen(*names):
+    """Families with a tokenizer; those not named are marked `thorough`."""
+    return [
+        family
+        for family in families.chosen(*names)
+        if getattr(family, "values", [family])[0] in tiny_tokenizers.KINDS
+    ]
+
+
 # Programs are compiled for each: a few stand for the rest.
-FAMILIES = (
-    [name for name in families.FAMILIES if name in tiny_tokenizers.KINDS]
-    if BACKEND == "torch"
-    else ["gpt2", "llama3", "gemma3"]
-)
+FAMILIES = chosen("gpt2", "llama3", "gemma3")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +134,7 @@ def test_saving(family, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", chosen("gpt2"))
 def test_precision(family, policy):
     """As `run_precision_test`, and the numbers are near those of float32."""
     made = arguments(family)
