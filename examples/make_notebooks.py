@@ -385,6 +385,12 @@ def main():
         sys.exit("\n".join(filter(None, map(write_source, names))) or None)
     # Several run at a time, and their threads would compete for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Programs that run a few times: optimizing them takes longer.
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_backend_optimization_level=0 "
+        "--xla_cpu_use_fusion_emitters=false",
+    )
     wrong = [line for name in names for line in differences(name)]
     with concurrent.futures.ThreadPoolExecutor(given.processes) as pool:
         runs = [
