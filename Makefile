@@ -40,9 +40,11 @@ test-thorough: $(READY)
 	        --thorough || status=1; \
 	done; exit $$status
 
-# Each notebook from start to end on two backends, with small constants.
+# Each notebook from start to end with small constants: on two backends, or on
+# those of NOTEBOOK_BACKENDS.
 notebooks: $(READY)
-	$(BIN)/python examples/make_notebooks.py --processes $(WORKERS)
+	$(BIN)/python examples/make_notebooks.py --processes $(WORKERS) \
+	    $(if $(NOTEBOOK_BACKENDS),--backends $(NOTEBOOK_BACKENDS))
 
 # `make test` with the oldest releases that work; PYTHON=python3.13 is Colab's.
 test-oldest: $(OLDEST_READY)

@@ -182,7 +182,15 @@ LEFT_OUT = {
 }
 
 
-@pytest.mark.parametrize("family", list(LEFT_OUT))
+@pytest.mark.parametrize(
+    "family",
+    [
+        family
+        if family in ("mistral", "gemma2")
+        else pytest.param(family, marks=pytest.mark.thorough)
+        for family in LEFT_OUT
+    ],
+)
 def test_what_is_left_out_shows(family):
     """Else the tests above could pass without it."""
     backbone = families.make(family)

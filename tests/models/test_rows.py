@@ -39,7 +39,9 @@ def batch(model, rows, padding=0, idle=0, tail=0):
     return x, y, weights
 
 
-@pytest.mark.parametrize("padding", [0, 7])
+@pytest.mark.parametrize(
+    "padding", [pytest.param(0, marks=pytest.mark.thorough), 7]
+)
 def test_logits_alone_and_together(text_model, padding):
     together, _, _ = batch(
         text_model, range(4), padding, idle=padding % 3, tail=padding
