@@ -3,7 +3,7 @@
 import itertools
 from statistics import mean
 
-from keras_coconut import mcnemar, mean_interval
+from keras_coconut import holm, mcnemar, mean_interval
 
 # Accuracy in % of the paper's Table 1, GPT-2 fine-tuned.
 PAPER = {
@@ -95,19 +95,23 @@ def print_pairs(results):
         (first, second, mcnemar(answers[first], answers[second]))
         for first, second in itertools.combinations(answers, 2)
     ]
-    # Holm's correction: many pairs are compared.
-    pairs.sort(key=lambda pair: pair[2].p_value)
-    lines, largest = [], 0.0
-    for index, (first, second, found) in enumerate(pairs):
-        largest = max(largest, (len(pairs) - index) * found.p_value)
-        lines.append(
-            f"{first} / {second}: {found.only_first} answered by the first "
-            f"alone, {found.only_second} by the second, p = "
-            f"{min(largest, 1.0):.2g}"
+    # Many pairs are compared.
+    corrected = holm([found.p_value for _, _, found in pairs]) if pairs else []
+    lines = [
+        f"{first} / {second}: {found.only_first} answered by the first "
+        f"alone, {found.only_second} by the second, p {shown_p(p_value)}"
+        for p_value, (first, second, found) in sorted(
+            zip(corrected, pairs), key=lambda pair: pair[0]
         )
+    ]
     print("\nPaired (McNemar, exact, corrected by Holm):")
     print("\n".join(lines))
     return lines
+
+
+def shown_p(p_value):
+    """Returns a p-value with its sign; the smallest have no float."""
+    return f"= {p_value:.2g}" if p_value else "< 1e-300"
 
 
 def plot(results, dataset, path):
@@ -146,7 +150,7 @@ def plot(results, dataset, path):
             )  # fmt: skip
     axes.set_yticks(range(len(results)), list(results))
     axes.invert_yaxis()
-    axes.set_xlim(0, 102)
+    axes.set_xlim(-2, 102)
     axes.set_xlabel("answers right (%)")
     # A label once, whichever rows have it.
     labels = dict(reversed(list(zip(*axes.get_legend_handles_labels()[::-1]))))
