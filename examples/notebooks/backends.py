@@ -9,7 +9,7 @@
 A model reads the backend from `KERAS_BACKEND`, and nothing else in a script changes. JAX and
 TensorFlow compile the first step; later steps need no compiling. PyTorch starts at once. Which is
 fastest depends on the machine and on the model. A preset that one backend saves opens on the
-others. The timings below were taken on two CPU cores: run it for your own.
+others. The timings below were taken on two CPU cores beside other work: run it for your own.
 """
 
 # %%
