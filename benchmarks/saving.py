@@ -129,8 +129,8 @@ def main(argv):
         "steps": FLAGS.steps,
         # One before the first step, and one after the last.
         "saves": 2 + (FLAGS.steps - 1) // FLAGS.every,
-        "seconds_with_saves": round(with_saves, 3),
-        "seconds_without": round(without, 3),
+        "seconds_with_saves": round(with_saves, 5),
+        "seconds_without": round(without, 5),
         "overhead": round(with_saves / without - 1, 4),
         "megabytes_of_a_save": round(size / 1e6, 2),
     }

@@ -89,7 +89,7 @@ class Fitting(SpanTrainer):
         return self._fit_batches(x, y, batch_size, kwargs)
 
     def _fit_batches(self, x, y, batch_size, kwargs):
-        """`fit` on data that yields batches; `kwargs` are its other ones."""
+        """Runs a `fit` on batches; `kwargs` holds its other arguments."""
         _refuse_class_weight(kwargs.get("class_weight"))
         batch_size = _check_batch_size(batch_size)
         x = arrays.with_arrays(x)
