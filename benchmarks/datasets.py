@@ -32,10 +32,10 @@ data.text(
     value="FOLDER",
 )
 data.count("problems", 5_000, "Problems to make.")
-data.count("seed", 0, "Of the problems that are made.", least=0)
+data.count("seed", 0, "Random seed of the problems.", least=0)
 
 tests = Section("Tests")
-tests.count("permutations", 2_000, "Of each test.")
+tests.count("permutations", 2_000, "Permutations of each test.")
 
 flags.mark_flags_as_required(["dataset", "published", "vocabulary"])
 expect_file("published")

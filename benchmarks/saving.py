@@ -2,11 +2,12 @@
 
     KERAS_BACKEND=torch python -m benchmarks.saving --every 50
 
-Trains in turns with saves and without, after a warm-up of both. The seconds
-with saves include those before the first step and after the last one, for which
-the training waits; in a longer run their share is smaller. Prints a JSON
-object: medians in seconds, the overhead as a share, how many saves there were,
-and the size of one.
+Trains in turns with saves and without, after a warm-up. The saves follow each
+other closely, so that their seconds stand out from the noise of a training; the
+overhead is computed from them. They include the saves before the first step and
+after the last one, for which the training waits. Prints a JSON object: medians
+in seconds, the overhead of one save every `--every` steps as a share, and the
+size of a save.
 """
 
 import json
@@ -26,8 +27,9 @@ FLAGS = flags.FLAGS
 _HEAD, _THOUGHTS = 32, 3
 
 measured = Section("What is measured")
-measured.count("every", 50, "Steps between two saves.")
-measured.count("steps", 200, "Steps of each training.")
+measured.count("every", 50, "Steps between two saves, for the overhead.")
+measured.count("apart", 5, "Steps between two saves of a measured training.")
+measured.count("steps", 60, "Steps of each training.")
 measured.count("rounds", 4, "Trainings with saves, and without.")
 measured.text(
     "folder",
@@ -79,17 +81,17 @@ def make_training():
         )
         for number in range(FLAGS.batch_size)
     ]
-    dataset = keras_coconut.CurriculumDataset(
-        problems,
-        preprocessor,
-        keras_coconut.Curriculum(_THOUGHTS),
-        batch_size=FLAGS.batch_size,
-        steps_per_epoch=FLAGS.steps,
-    )
-    dataset.stage = _THOUGHTS
     model.compile()
 
-    def train(*callbacks):
+    def train(steps, *callbacks):
+        dataset = keras_coconut.CurriculumDataset(
+            problems,
+            preprocessor,
+            keras_coconut.Curriculum(_THOUGHTS),
+            batch_size=FLAGS.batch_size,
+            steps_per_epoch=steps,
+        )
+        dataset.stage = _THOUGHTS
         begin = time.perf_counter()
         model.fit(dataset, callbacks=[*callbacks], verbose=0)
         return time.perf_counter() - begin
@@ -100,16 +102,15 @@ def make_training():
 def main(argv):
     refuse_arguments(argv)
     backend = check_backend()
-    if FLAGS.every >= FLAGS.steps:
+    if FLAGS.apart >= FLAGS.steps:
         raise app.UsageError(
-            "--every must be below --steps, for a save while it trains. "
-            f"Received: {FLAGS.every} of {FLAGS.steps}"
+            "--apart must be below --steps, for a save while it trains. "
+            f"Received: {FLAGS.apart} of {FLAGS.steps}"
         )
     train = make_training()
     # It stays at one stage.
     warnings.filterwarnings("ignore", ".*CurriculumScheduler")
-    train()
-    train_with_saves(train)
+    train(2)
     plain, saved = [], []
     for number in range(FLAGS.rounds):
         # What comes second may find the machine warmer.
@@ -118,20 +119,26 @@ def main(argv):
                 seconds, size = train_with_saves(train)
                 saved.append(seconds)
             else:
-                plain.append(train())
+                plain.append(train(FLAGS.steps))
         print(
             f"{saved[-1]:.2f} s with saves, {plain[-1]:.2f} s without",
             file=sys.stderr,
         )
     with_saves, without = statistics.median(saved), statistics.median(plain)
+    # One before the first step, and one after the last.
+    saves = 2 + (FLAGS.steps - 1) // FLAGS.apart
+    of_a_step = without / FLAGS.steps
+    of_a_save = (with_saves - without) / saves
     results = {
         "backend": backend,
         "steps": FLAGS.steps,
-        # One before the first step, and one after the last.
-        "saves": 2 + (FLAGS.steps - 1) // FLAGS.every,
+        "saves": saves,
         "seconds_with_saves": round(with_saves, 5),
         "seconds_without": round(without, 5),
-        "overhead": round(with_saves / without - 1, 4),
+        "seconds_of_a_step": round(of_a_step, 5),
+        "seconds_of_a_save": round(of_a_save, 5),
+        "overhead": round(of_a_save / (FLAGS.every * of_a_step), 5),
+        "every": FLAGS.every,
         "megabytes_of_a_save": round(size / 1e6, 2),
     }
     print(json.dumps(results))
@@ -142,7 +149,8 @@ def train_with_saves(train):
     import keras_coconut
 
     with tempfile.TemporaryDirectory(dir=FLAGS.folder) as folder:
-        seconds = train(keras_coconut.ResumableTraining(folder, FLAGS.every))
+        saving = keras_coconut.ResumableTraining(folder, FLAGS.apart)
+        seconds = train(FLAGS.steps, saving)
         saves = [e for e in os.scandir(folder) if e.name.endswith(".save")]
         return seconds, max(save.stat().st_size for save in saves)
 
