@@ -37,8 +37,12 @@ setup(
     install_requires=[
         f"keras>={OLDEST['keras']}",
         f"keras-hub>={OLDEST['keras-hub']}",
+        # Plots and the report card.
+        "matplotlib",
         "numpy",
         "safetensors>=0.4.3",
+        # Intervals, paired tests and probes.
+        "scipy",
         "sentencepiece",
         "tokenizers",
     ],
@@ -48,7 +52,7 @@ setup(
         "data": ["tensorflow-datasets>=4.9", "dill", "importlib_resources"],
         # ruff formats the signatures of the API.
         "docs": ["mkdocstrings-python", "ruff", "zensical"],
-        "examples": ["absl-py", "matplotlib", "scipy"],
+        "examples": ["absl-py"],
         "notebooks": ["ipykernel", "jupytext", "nbclient"],
         "dev": [
             "hypothesis",

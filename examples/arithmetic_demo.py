@@ -53,7 +53,11 @@ training.several(
 )
 training.count("chain_epochs", 3, "Epochs of chain of thought.")
 training.count(
-    "seed", 0, "Of the weights and of the order.", least=0, most=MOST_SEED
+    "seed",
+    0,
+    "Random seed of the weights and of the order of problems.",
+    least=0,
+    most=MOST_SEED,
 )
 
 output = Section("Output")

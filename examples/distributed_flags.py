@@ -22,7 +22,11 @@ training = Section("Training")
 training.count("steps", 800, "Training steps.")
 training.count("batch_size", 128, "Rows of all devices together.")
 training.count(
-    "seed", 0, "Of the weights and of the order.", least=0, most=MOST_SEED
+    "seed",
+    0,
+    "Random seed of the weights and of the order of problems.",
+    least=0,
+    most=MOST_SEED,
 )
 
 output = Section("Saving and output")

@@ -99,7 +99,7 @@ model.choice(
 model.count(
     "sequence_length",
     1024,
-    "The most tokens that question, thoughts and response take together.",
+    "Maximum number of tokens of question, thoughts and response together.",
 )
 model.count(
     "num_iterations",
@@ -132,8 +132,8 @@ scratch.count("num_heads", 4, "Heads of a layer's attention.")
 scratch.count(
     "num_key_value_heads",
     None,
-    "Heads that share a key and a value are --num_heads divided by this. "
-    "As many as --num_heads if unset; not for gpt2, opt and gpt_neo_x.",
+    "Number of key-value heads; must divide --num_heads, its default. "
+    "Not for gpt2, opt and gpt_neo_x.",
 )
 scratch.count("hidden_dim", 128, "Hidden size.")
 scratch.count(
@@ -215,8 +215,8 @@ training.count(
     1,
     "Groups of problems of like length; more of them mean less padding.",
 )
-training.number("learning_rate", 1e-4, "Of AdamW.", above=0)
-training.number("weight_decay", 0.01, "Of AdamW.", least=0)
+training.number("learning_rate", 1e-4, "Learning rate of AdamW.", above=0)
+training.number("weight_decay", 0.01, "Weight decay of AdamW.", least=0)
 training.number("clipnorm", None, "Largest norm of each gradient.", above=0)
 training.choice(
     "reset_optimizer",
@@ -225,7 +225,11 @@ training.choice(
     "When the optimizer starts anew.",
 )
 training.count(
-    "seed", 0, "Of the weights and of the order.", least=0, most=MOST_SEED
+    "seed",
+    0,
+    "Random seed of the weights and of the order of problems.",
+    least=0,
+    most=MOST_SEED,
 )
 training.choice(
     "on_trouble",
@@ -237,7 +241,7 @@ training.choice(
 )
 
 answers = Section("Answers")
-answers.count("max_length", None, "The most tokens of a response.")
+answers.count("max_length", None, "Maximum number of tokens in a response.")
 answers.switch(
     "evaluate_only", False, "Let the model in --output answer again."
 )

@@ -4,15 +4,16 @@ Author: the keras_coconut developers
 Date created: 2026/11/24
 Description: Train and test the eight methods of Coconut's Table 1.
 
-A smoke run of all eight rows, minutes on a CPU:
+All eight rows on arithmetic, about 40 minutes on two CPU cores:
 
-    python examples/reproduce_table.py --backend jax \
+    python examples/reproduce_table.py --backend jax --processes 2 \
         --dataset arithmetic --scale tiny --seeds 0,1,2
 
-The paper's ProsQA rows with a pretrained GPT-2, on a GPU:
+The paper's ProsQA rows with a pretrained GPT-2 and the published problems, on a
+GPU:
 
-    python examples/reproduce_table.py --backend jax \
-        --dataset prosqa --scale paper --methods coconut,cot,no_cot
+    python examples/reproduce_table.py --backend jax --dataset prosqa \
+        --scale paper --folder data --methods coconut,cot,no_cot
 
 Every run is a process of its own in a folder of its own; what is finished is
 not done again, and what was interrupted resumes. Beside each accuracy stand its
@@ -57,7 +58,11 @@ rows = Section("Rows of the table")
 rows.several(
     "methods", list(METHODS), f"Methods: some of {', '.join(METHODS)}."
 )
-rows.several("seeds", ["0", "1", "2"], "Of the weights and of the order.")
+rows.several(
+    "seeds",
+    ["0", "1", "2"],
+    "Random seed of the weights and of the order of problems.",
+)
 
 recipe = Section("Data and recipe")
 recipe.choice(

@@ -23,7 +23,7 @@ class Recipe:
         curriculum: the `Curriculum` of the Coconut row.
         epochs: int. Of every method.
         tokens_per_stage, chain_tokens: for iCoT; see `method_curriculum`.
-        max_length: int. The most tokens of a response.
+        max_length: int. Maximum number of tokens in a response.
         preset: string. GPT-2 preset to start from; from scratch if `None`.
         layers, heads, hidden: sizes of a model from scratch.
         markers: bool. Whether tokens mark where thoughts begin and end; for a

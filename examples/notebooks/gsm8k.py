@@ -51,7 +51,7 @@ train[0]
 ## A pretrained backbone, with LoRA
 
 `from_preset` takes any preset of a supported family: a built-in name, `hf://`, `kaggle://` or a
-folder. It adds the two marker tokens; the outputs for all other tokens stay the same. With LoRA
+folder. It adds the marker tokens; the outputs for all other tokens stay the same. With LoRA
 only the adapters train, and the embedding of the markers would stay as it began, so
 `markers=False` leaves them out.
 """
