@@ -1,4 +1,4 @@
-"""Text files: read with an error that names them, written whole or not at all.
+"""Files: read with an error that names them, written whole or not at all.
 
 A file is written under a unique temporary name in the same folder and then
 renamed. So a reader never sees half of it, and two writers of one path never
@@ -10,9 +10,12 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import secrets
+import shutil
 import stat
 import sys
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -25,6 +28,10 @@ else:
 
 # How the names of files end that are not whole yet.
 PARTIAL = ".partial"
+# What is being written, and what a process left that was killed while it wrote.
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
+# Seconds after which an unfinished folder counts as abandoned.
+_LONG_AGO = 3600.0
 
 # Characters of a path in a message. Its end tells more than its start.
 _SHOWN_PATH = 200
@@ -252,6 +259,41 @@ def written_aside(folder: str):
         finally:
             if os.path.exists(temporary):
                 _discard(file, temporary)
+
+
+@contextlib.contextmanager
+def folder_aside(folder: str):
+    """Makes a temporary folder in a folder, to be filled and moved from.
+
+    It deletes those that processes left which were killed long ago.
+
+    Yields:
+        A tuple of the temporary folder, a `pathlib.Path` that does not exist
+        yet, and of a function that moves its files to the same places in the
+        folder, each as a whole. The function takes a key by which they are
+        sorted first, and returns their paths in the temporary folder.
+    """
+    make_folder(folder)
+    for entry in os.scandir(folder):
+        old = time.time() - entry.stat().st_mtime > _LONG_AGO
+        if old and entry.is_dir() and UNFINISHED.fullmatch(entry.name):
+            shutil.rmtree(entry.path, ignore_errors=True)
+    written = pathlib.Path(folder, f".{secrets.token_hex(16)}{PARTIAL}")
+
+    def move(key=None):
+        files = sorted((p for p in written.rglob("*") if p.is_file()), key=key)
+        for path in files:
+            target = pathlib.Path(folder, path.relative_to(written))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync(path)
+            os.replace(path, target)
+        sync(folder)
+        return [path.relative_to(written) for path in files]
+
+    try:
+        yield written, move
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
 
 
 def _discard(file, path):

@@ -1,5 +1,6 @@
 """Seeds and fixtures; the backend is the environment's KERAS_BACKEND."""
 
+import gc
 import os
 import pathlib
 
@@ -14,6 +15,15 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
 )
+
+# Many tests compile the same small programs, and so do the processes that they
+# start.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"),
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import keras
 import numpy as np
@@ -30,12 +40,6 @@ compilation._WORTH_SAYING = 1e6
 
 if keras.config.backend() == "jax":
     import jax
-
-    # Many tests compile the same small programs.
-    cache = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 if keras.config.backend() == "tensorflow":
     import tensorflow as tf
@@ -76,6 +80,15 @@ def pytest_collection_modifyitems(config, items):
     }
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish():
+    """Garbage is looked for in each layer that is quantized or written.
+
+    That takes most of a second among millions of objects that stay.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -130,6 +130,10 @@ def thought_budget(
     it is 0, the thoughts may do nothing, or the model may write in language
     what it does not think; `answer_at_once` tells these apart.
 
+    After an interruption, `partial` of the `KeyboardInterrupt` holds the
+    `Evaluation`s so far, by `"model"` or `"control"` and by the number of
+    thoughts.
+
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor.
         problems: iterable of `Problem`s, at least one.
@@ -145,10 +149,6 @@ def thought_budget(
         results_folder: string or path-like. See `evaluate_reasoning`, with
             which its files can be shared unless `answer_at_once`. Those of the
             control are in its folder `control`. Optional.
-
-    After an interruption, `partial` of the `KeyboardInterrupt` holds the
-    `Evaluation`s so far, by `"model"` or `"control"` and by the number of
-    thoughts.
 
     Returns:
         A `ThoughtBudget`.

@@ -35,7 +35,8 @@ def load_dataset(
             `"prontoqa"` or `"gsm8k_aug"`, which cannot be generated and is
             always read.
         folder: string or path-like. The folder of the published files, which
-            are then read instead. Defaults to `None`.
+            are then read instead. Only for `"prosqa"`, `"prontoqa"` and
+            `"gsm8k_aug"`. Defaults to `None`.
         **kwargs: The arguments of the dataset's own function, such as
             `load_prosqa`. Only without a folder.
 

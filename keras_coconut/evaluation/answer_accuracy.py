@@ -61,9 +61,9 @@ class AnswerAccuracy(keras.callbacks.Callback):
             `Evaluation` in `validation.json`. A `fit` that resumes in that
             stage continues from the best one there. A warning is given if the
             `fit` is too short to reach the last stage. Optional.
-        curriculum: the `Curriculum` that is trained. Needed with
-            `best_preset`. Defaults to that of the `CurriculumDataset` that
-            `fit` trains on.
+        curriculum: the `Curriculum` that is trained. Required with
+            `best_preset`. Without it, that of the `CurriculumDataset` that
+            `fit` trains on is used.
         verbose: `"auto"`, 0, 1 or 2; see `evaluate_problems`. As with
             `validation_data` in `fit`, no progress is shown by default.
             Defaults to `0`.

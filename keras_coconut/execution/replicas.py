@@ -83,11 +83,23 @@ def local_rows(batch_size: int) -> slice:
     """Returns the rows of a batch that this process computes.
 
     Raises:
-        ValueError: If the devices cannot share this number of rows evenly.
+        ValueError: If the devices cannot share this number of rows evenly, or
+            if several processes do not share batches.
     """
+    check_within_distribute()
     check_rows("batch_size", batch_size)
     rows = batch_size // num_processes()
     return slice(process_index() * rows, (process_index() + 1) * rows)
+
+
+def check_within_distribute() -> None:
+    """Raises a `ValueError` where each of several processes stands alone."""
+    if devices_of_a_batch() < num_processes():
+        raise ValueError(
+            "Data must be read within `keras_coconut.distribute()` where there "
+            f"are several processes. Received: {num_processes()} of them, each "
+            "of which would see a part of the rows, alone"
+        )
 
 
 def check_rows(name: str, rows: int) -> None:

@@ -37,7 +37,7 @@ class VaryingBatches(keras.utils.PyDataset):
     and its index, however many workers make it.
     """
 
-    # The first batch that is wanted of the epoch; those before it are skipped.
+    # The first batch to train on in the epoch; those before it are skipped.
     first_batch = 0
 
     @property
@@ -75,16 +75,16 @@ class VaryingBatches(keras.utils.PyDataset):
 class _InOrder(keras.utils.PyDataset):
     """A `VaryingBatches` as Keras iterates it: one batch after the other."""
 
-    def __init__(self, dataset, get):
+    def __init__(self, dataset, get, training):
         super().__init__()
-        self._dataset, self._get = dataset, get
+        self._dataset, self._get, self._training = dataset, get, training
         self._skipped = None
 
     def __len__(self):
         return len(self._dataset)
 
     def __getitem__(self, index):
-        if index >= self._dataset.first_batch:
+        if not self._training or index >= self._dataset.first_batch:
             return self._get(index)
         if self._skipped is None:
             # Any batch will do, and the workers shall not make them all.
@@ -99,11 +99,16 @@ class _InOrder(keras.utils.PyDataset):
 
 
 @contextlib.contextmanager
-def adapted(dataset):
+def adapted(dataset, training=False):
     """Gives what Keras should iterate in place of a dataset.
 
     Dictionaries that a generator yields alone become tuples, which Keras wants
     there. Anything else is passed on unchanged.
+
+    Args:
+        dataset: what a method of the model was given.
+        training: bool. Whether to train on it, from its `first_batch` on: it
+            may be the validation data, too. Defaults to `False`.
     """
     if inspect.isgenerator(dataset):
         yield (b if isinstance(b, tuple) else (b,) for b in dataset)
@@ -112,7 +117,7 @@ def adapted(dataset):
         yield dataset
         return
     with Prefetcher(dataset) as get:
-        ordered = _InOrder(dataset, get)
+        ordered = _InOrder(dataset, get, training)
         if keras.config.backend() == "tensorflow":
             yield _of_unknown_lengths(ordered)
         else:

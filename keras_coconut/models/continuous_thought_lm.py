@@ -67,7 +67,7 @@ class ContinuousThoughtLM(
     - `question_ids`, `question_mask`: int (B, Q), left-padded, the last token
       is `<bot>`.
     - `thought_mask`: int (B, K), 1 where the row thinks; a row's thoughts come
-      first, unused slots last. K may be 0.
+      first, idle slots last. K may be 0.
     - `response_ids`, `response_mask`: int (B, R), starts with `<eot>`,
       right-padded.
 
@@ -118,16 +118,11 @@ class ContinuousThoughtLM(
     ```python
     # From a pretrained GPT-2; the marker tokens are added.
     model = keras_coconut.ContinuousThoughtLM.from_preset("gpt2_base_en")
-    dataset = keras_coconut.CurriculumDataset(
-        keras_coconut.read_problems("prosqa_train.json"),
-        model.preprocessor,
-        keras_coconut.Curriculum(max_stage=6, epochs_per_stage=5),
-        batch_size=32,
-    )
     model.fit(
-        dataset,
+        "prosqa_train.json",
+        curriculum=keras_coconut.Curriculum(max_stage=6, epochs_per_stage=5),
         epochs=50,
-        callbacks=[keras_coconut.CurriculumScheduler(dataset)],
+        batch_size=32,
     )
     model.generate(["Every lorpus is a rorpus. ... Is Tom a lorpus or wumpus?"])
     ```

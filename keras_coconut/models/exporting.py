@@ -23,6 +23,7 @@ from keras_coconut.checks import (
     shown,
 )
 from keras_coconut.curriculum import MOST_COUNT
+from keras_coconut.files import folder_aside
 from keras_coconut.models.unrolled_decoder import UnrolledDecoder
 from keras_coconut.text import batches
 
@@ -130,10 +131,13 @@ class Exporting(_Task):
         lengths = _check_lengths(self, lengths, input_signature)
         _check_dtypes(self, format)
         _check_modules(format)
-        pathlib.Path(filepath).absolute().parent.mkdir(
-            parents=True, exist_ok=True
-        )
-        _write(self, lengths, filepath, format, opset_version)
+        # An error on the way leaves a file that is there already.
+        path = pathlib.Path(filepath).absolute()
+        with folder_aside(str(path.parent)) as (written, move):
+            written.mkdir()
+            target = str(written / path.name)
+            _write(self, lengths, target, format, opset_version)
+            move()
         if verbose:
             print(f"Saved the model for the lengths {tuple(lengths)} at")
             print(filepath)

@@ -91,22 +91,21 @@ class Fitting(SpanTrainer):
     def _fit_batches(self, x, y, batch_size, kwargs):
         """Runs a `fit` on batches; `kwargs` holds its other arguments."""
         _refuse_class_weight(kwargs.get("class_weight"))
-        batch_size = _check_batch_size(batch_size)
+        batch_size = _check_batch_size(batch_size, x)
         x = arrays.with_arrays(x)
         self.check_data(x, y, kwargs.get("sample_weight"))
         _check_rows(x, batch_size)
         y = targets.labels_for_weights(x, y, kwargs.get("sample_weight"))
         if isinstance(x, varying_batches.VaryingBatches):
-            if kwargs.get("steps_per_epoch") is not None:
-                raise ValueError(
-                    "`steps_per_epoch` must be given to the dataset, which "
-                    "orders its own batches, and not to `fit`. Received: "
-                    f"steps_per_epoch={shown(kwargs['steps_per_epoch'])}"
-                )
+            for name in ("steps_per_epoch", "shuffle"):
+                if kwargs.get(name) is not None:
+                    raise _of_the_dataset(name, kwargs[name])
             x.check_callbacks(kwargs.get("callbacks"))
             kwargs["shuffle"] = False
         validation = kwargs.get("validation_data")
         if validation is not None:
+            name = "validation_batch_size"
+            _check_batch_size(kwargs.get(name), validation, name)
             kwargs["validation_data"] = self._check_validation(
                 validation, kwargs.get("callbacks")
             )
@@ -116,7 +115,9 @@ class Fitting(SpanTrainer):
         def fit(callbacks):
             with contextlib.ExitStack() as stack:
                 given = {**kwargs, "callbacks": callbacks}
-                data = stack.enter_context(varying_batches.adapted(x))
+                data = stack.enter_context(
+                    varying_batches.adapted(x, training=True)
+                )
                 if validation is not None:
                     given["validation_data"] = stack.enter_context(
                         varying_batches.adapted(kwargs["validation_data"])
@@ -141,13 +142,7 @@ class Fitting(SpanTrainer):
                 "train together: it gives each of them its part of a batch. "
                 f"Received: x={shown(x)} of type {type(x).__name__}"
             )
-        if replicas.devices_of_a_batch() < replicas.num_processes():
-            raise ValueError(
-                "`fit` must be called within `keras_coconut.distribute()` "
-                "where there are several processes. Received: "
-                f"{replicas.num_processes()} of them, each of which would "
-                "train alone"
-            )
+        replicas.check_within_distribute()
         replicas.begin_alike(self)
         if replicas.process_index():
             kwargs["verbose"] = 0
@@ -214,7 +209,7 @@ class Fitting(SpanTrainer):
             batch_size = None
         else:
             problem_training.refuse_stage(stage)
-        batch_size = _check_batch_size(batch_size)
+        batch_size = _check_batch_size(batch_size, x)
         weights = kwargs.get("sample_weight")
         x = arrays.with_arrays(x)
         self.check_data(x, y, weights)
@@ -254,14 +249,17 @@ class Fitting(SpanTrainer):
         ```
         """
         rows = None
-        if curriculum is not None or problem_training.are_problems(x):
-            if replicas.num_processes() > 1:
-                raise ValueError(
-                    "`x` must be batches of ids where there are several "
-                    "processes: each would return a part of the problems. Call "
-                    "`predict` in one process, outside of `distribute`. "
-                    f"Received: {replicas.num_processes()} processes"
-                )
+        shared = curriculum is not None or problem_training.are_problems(x)
+        if replicas.num_processes() > 1 and (
+            shared or keras.config.backend() == "jax"
+        ):
+            raise ValueError(
+                "`predict` must be called in a program of one process"
+                + (" with problems" if shared else "")
+                + ": each of several would have a part of the rows. Received: "
+                f"{replicas.num_processes()} processes"
+            )
+        if shared:
             x = problem_training.dataset_of(
                 self, x, batch_size, curriculum, stage
             )
@@ -269,7 +267,7 @@ class Fitting(SpanTrainer):
             rows, batch_size = len(x.kept), None
         else:
             problem_training.refuse_stage(stage)
-        batch_size = _check_batch_size(batch_size)
+        batch_size = _check_batch_size(batch_size, x)
         x = arrays.with_arrays(x)
         self.check_data(x)
         if _is_shared_by_jax(x):
@@ -320,12 +318,22 @@ def _check_rows(x, batch_size) -> None:
         replicas.check_rows("rows of the last batch", rows % batch_size)
 
 
-def _check_batch_size(batch_size) -> int | None:
+def _check_batch_size(batch_size, x, name="batch_size") -> int | None:
     """Returns a batch size; raises a `ValueError` for anything else."""
     # `None` leaves it to Keras, or to the dataset.
     if batch_size is None:
         return None
-    return check_count("batch_size", batch_size, least=1)
+    if isinstance(x, varying_batches.VaryingBatches):
+        raise _of_the_dataset(name, batch_size)
+    return check_count(name, batch_size, least=1)
+
+
+def _of_the_dataset(name, value) -> ValueError:
+    """Returns an error for an argument that a dataset has decided."""
+    return ValueError(
+        f"`{name}` must be given to the dataset, which makes its own batches, "
+        f"and not to the model. Received: {name}={shown(value)}"
+    )
 
 
 def _refuse_class_weight(class_weight) -> None:

@@ -77,12 +77,12 @@ class Generating:
             num_samples: int. Number of responses to each question. Not for a
                 dictionary. Defaults to `None`, which gives one response and no
                 list of samples.
-            seed: int. Seed of everything that is random, including the
-                sampler, whose own state stays unchanged. The noise of a
-                response then does not depend on its batch; what a sampler and
-                dropout draw does. Defaults to `None`:
-                the sampler continues from its state, and Python's `random`
-                draws a seed for the thoughts.
+            seed: int. Seed of all random numbers, including the sampler's,
+                whose own state does not change. With a seed, the noise of a
+                response does not depend on its batch, but the draws of a
+                sampler and of dropout do. Defaults to `None`: the sampler
+                continues from its state, and Python's `random` draws a seed for
+                the thoughts.
             thought_noise: float. Size of the normal noise added to each
                 thought before the next one is computed, as a fraction of the
                 thought's norm, at most 1000. Defaults to `0.0`.

@@ -7,9 +7,7 @@ import math
 import os
 import pathlib
 import re
-import secrets
 import shutil
-import time
 
 import h5py
 import keras_hub
@@ -18,14 +16,10 @@ from keras_hub.src.utils import preset_utils
 
 from keras_coconut.backbones import check_family
 from keras_coconut.checks import PathLike, check_path, shown
-from keras_coconut.files import PARTIAL, make_folder, shown_path, sync
+from keras_coconut.files import folder_aside, shown_path
 from keras_coconut.published import loading
 from keras_coconut.published.source import Source
 from keras_coconut.text.marker_tokens import add_thought_tokens
-
-_HALF = re.compile(r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
-# Seconds after which an unfinished preset counts as abandoned.
-_LONG_AGO = 3600.0
 
 
 def load(cls, preset, load_weights: bool, kwargs):
@@ -103,45 +97,32 @@ def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
     """
     folder = check_path("preset_dir", folder)
     is_of_weights = is_of_weights or _is_of_weights
-    make_folder(folder)
-    for entry in os.scandir(folder):
-        old = time.time() - entry.stat().st_mtime > _LONG_AGO
-        if old and entry.is_dir() and _HALF.fullmatch(entry.name):
-            # Of a process that was killed.
-            shutil.rmtree(entry.path, ignore_errors=True)
-    # HDF5 may stop the whole process on a full disk.
-    needed = sum(
-        math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
-        for weight in model.weights
-    )
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"no room for a preset of {needed} bytes, with {free} free",
-            shown_path(folder),
+    with folder_aside(folder) as (written, move):
+        # HDF5 may stop the whole process on a full disk.
+        needed = sum(
+            math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
+            for weight in model.weights
         )
-    written = pathlib.Path(folder, f".{secrets.token_hex(16)}{PARTIAL}")
-    try:
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"no room for a preset of {needed} bytes, with {free} free",
+                shown_path(folder),
+            )
         save(str(written))
-        files = [path for path in written.rglob("*") if path.is_file()]
         # Weights last: until then, the old ones go with the old settings.
-        for path in sorted(files, key=is_of_weights):
-            target = pathlib.Path(folder, path.relative_to(written))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync(path)
-            os.replace(path, target)
-        names = {path.name for path in files}
+        names = {path.name for path in move(is_of_weights)}
         for path in pathlib.Path(folder).iterdir():
             # Weights of before, in other parts, would be read instead.
             if is_of_weights(path) and path.name not in names:
                 path.unlink()
-    finally:
-        shutil.rmtree(written, ignore_errors=True)
 
 
 def _is_of_weights(path) -> bool:
-    return ".weights." in path.name
+    # Others may be of `save_weights`, which wants such names too.
+    pattern = r"(model|task)(_\d+)?\.weights\.(h5|json)"
+    return re.fullmatch(pattern, path.name) is not None
 
 
 def complete_config(backbone, config) -> None:

@@ -199,7 +199,7 @@ def write_published_model(
 
 
 def _is_of_weights(path) -> bool:
-    pattern = r"model.*\.safetensors(\.index\.json)?"
+    pattern = r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?"
     return re.fullmatch(pattern, path.name) is not None
 
 

@@ -39,10 +39,11 @@ class ReadingThoughts(_Task):
                 states and attention are returned too. Defaults to `None`.
 
         Returns:
-            Float32 array (B, K, D); for a dictionary, a tensor. Thought k is
-            the input of slot k. Slots in which a row does not think are 0. With
-            `layers`, a `ThoughtStates`, which adds the hidden states and
-            attention of these layers at the thoughts.
+            Float32 array (B, K, D); for a dictionary, a tensor. `[:, k]`,
+            counted from 0, is thought k + 1, the input of slot k. Slots in
+            which a row does not think are 0. With `layers`, a `ThoughtStates`,
+            which adds the hidden states and attention of these layers at the
+            thoughts.
 
         Raises:
             ValueError: If a count is negative or not an integer, or if the

@@ -176,7 +176,9 @@ def seeded(model, draws: Draws, sampler_too: bool, batch: int):
             # A dropout layer without its own seed draws from PyTorch.
             import torch
 
-            stack.enter_context(torch.random.fork_rng())
+            gpus = torch.cuda.is_available()
+            devices = [torch.cuda.current_device()] if gpus else []
+            stack.enter_context(torch.random.fork_rng(devices))
             torch.manual_seed(int(drawn.integers(2**31)))
         for state, value in zip(states, before):
             stack.callback(state.assign, value)

@@ -138,7 +138,9 @@ def predict_thoughts(model, x) -> np.ndarray:
     with model.one_at_a_time:
         reader = reader_of(model, (), ThoughtReader)
         thoughts, *_ = reader.predict_on_batch(x)
-    return to_numpy(thoughts).astype("float32")
+    # Under a strategy of TensorFlow's, each device reads all rows.
+    thoughts = to_numpy(thoughts)[: len(x["thought_mask"])]
+    return thoughts.astype("float32")
 
 
 def _join(model, rows, slots, layers, found) -> ThoughtStates:

@@ -115,7 +115,7 @@ def _make_parser() -> argparse.ArgumentParser:
         ("limit", None, 2, "problems to read, from the first on"),
         ("sample_size", 200, 2, "problems of the costly parts"),
         ("num_pairs", 200, 1, "counterfactual edges or minimal pairs"),
-        ("max_length", None, 1, "most tokens of a response"),
+        ("max_length", None, 1, "maximum number of tokens in a response"),
         ("batch_size", 32, 1, "problems in a batch"),
         ("seed", 0, 0, "seed of all that is drawn"),
     ):

@@ -221,8 +221,8 @@ def _check_packages(path) -> None:
     for name in needed:
         if importlib.util.find_spec(name) is None:
             raise ImportError(
-                f"`report_card` needs {name}, which `pip install "
-                f'"keras_coconut[examples]"` installs'
+                f"`report_card` needs {name}, which `pip install {name}` "
+                "installs"
             )
 
 

@@ -92,8 +92,8 @@ def control(model: Measured, other: Measured | None, kind: str) -> Verdict:
         # It may lack them because it has learnt nothing.
         outcome = UNDECIDED
         said.append(
-            "It answers no problem rightly, so it is no fair control: what it "
-            "lacks says nothing about thoughts."
+            "It answers no problem correctly, so it is no fair control: what "
+            "it lacks says nothing about thoughts."
         )
     elif lacking:
         outcome = LACKS if not shared and not unclear else IN_PART

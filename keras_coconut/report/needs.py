@@ -47,7 +47,7 @@ def needed(budget: ThoughtBudget, thought_kind: str) -> Verdict:
     said = []
     if not full.accuracy.share:
         outcome = NO_ANSWERS
-        said.append(f"With {total} the model answers no problem rightly.")
+        said.append(f"With {total} the model answers no problem correctly.")
     elif counts and kinds[counts[-1]] == "unclear":
         outcome = UNDECIDED
         said.append(

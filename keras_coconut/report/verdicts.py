@@ -94,7 +94,7 @@ def carry(
             NO_ANSWERS,
             [
                 f"The model answers none of the {accuracy.total} problems "
-                "rightly, so there is no answer to carry."
+                "correctly, so there is no answer to carry."
             ],
         )
     elif thought_kind == "pause":
@@ -132,7 +132,7 @@ def _replaced(own: Evaluation, controls) -> tuple[str, list[str]]:
 
     first = (
         "With its own thoughts the model answers "
-        f"{words.share(own.interval)} of {len(own.correct)} problems rightly."
+        f"{words.share(own.interval)} of {len(own.correct)} problems correctly."
     )
     many = words.as_many(
         own.interval,

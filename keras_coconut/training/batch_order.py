@@ -38,9 +38,9 @@ class BatchOrder:
         self._shuffle = shuffle
         self._seed = seed
         self._steps_per_epoch = steps_per_epoch
-        # Of the pass that was used last. Each is replaced as a whole, because
-        # several threads may be making batches.
-        self._order: tuple[Any, Any] = (None, None)
+        # Of the passes that were used last: threads may be making batches of
+        # two. Each is replaced as a whole.
+        self._orders: tuple[tuple[int, Any], ...] = ()
         self._pass: tuple[Any, Any] = (None, None)
 
     def __len__(self):
@@ -56,11 +56,12 @@ class BatchOrder:
         index += epoch * self._steps_per_epoch
         if grouping.group_of is None:
             # A pass continues where the one before ends.
-            rows = [
-                int(self._ordered(row // total)[row % total])
-                for row in range(index * size, (index + 1) * size)
+            rows = np.arange(index * size, (index + 1) * size)
+            found = [
+                self._ordered(number)[rows[rows // total == number] % total]
+                for number in range(rows[0] // total, rows[-1] // total + 1)
             ]
-            return Chosen(rows, size, 0)
+            return Chosen(np.concatenate(found).tolist(), size, 0)
         number, index = divmod(index, -(-total // size))
         rows, group, others = self._batch(number, index, grouping)
         more = np.arange(size - len(rows)) % len(others)
@@ -100,11 +101,12 @@ class BatchOrder:
 
     def _ordered(self, number):
         """Returns all problems in the order of a pass."""
-        of, order = self._order
-        if of != number:
-            order = np.arange(self._total)
-            if self._shuffle:
-                random = np.random.default_rng([self._seed, 0, number])
-                order = random.permutation(order)
-            self._order = (number, order)
+        for of, order in self._orders:
+            if of == number:
+                return order
+        order = np.arange(self._total)
+        if self._shuffle:
+            random = np.random.default_rng([self._seed, 0, number])
+            order = random.permutation(order)
+        self._orders = (*self._orders[-1:], (number, order))
         return order

@@ -65,6 +65,8 @@ class CurriculumScheduler(keras.callbacks.Callback):
 
     # Only adds to the logs after a batch: no need to wait for the device.
     async_safe = True
+    # What `fit` looks for among its callbacks.
+    _sets_stages = True
 
     def __init__(
         self,

@@ -6,10 +6,14 @@ from typing import Any
 import keras
 
 from keras_coconut.execution import replicas
-from keras_coconut.execution.varying_batches import VaryingBatches
 from keras_coconut.training.callback_state import writes_logs
 from keras_coconut.training.health_monitor import GoBack, HealthMonitor
-from keras_coconut.training.run_state import describe_run
+from keras_coconut.training.run_state import (
+    describe_optimizer,
+    describe_run,
+    described_rate,
+    with_rate,
+)
 from keras_coconut.training.saved_run import SavedRun, resumable
 
 
@@ -28,18 +32,20 @@ def check_scheduler(dataset, callbacks, validation, *, chosen):
         ValueError: If a scheduler has another dataset than `fit`.
     """
     callbacks = listed(callbacks)
-    for callback in [] if validation else callbacks:
-        other = getattr(callback, "dataset", None)
-        if isinstance(other, VaryingBatches) and other is not dataset:
+    schedulers = [c for c in callbacks if _is_scheduler(c)]
+    for callback in [] if validation else schedulers:
+        if callback.dataset is not dataset:
             raise ValueError(
                 "`callbacks` must hold a `CurriculumScheduler` of the dataset "
                 "that `fit` trains on: the model and `History` would follow "
                 "the stages of another. Received: a "
                 f"{type(callback).__name__} of another dataset"
             )
-    role = "validation_dataset" if validation else "dataset"
+    moved = [scheduler.dataset for scheduler in schedulers]
+    if validation:
+        moved += [scheduler.validation_dataset for scheduler in schedulers]
     if not dataset.curriculum.last_stage or any(
-        getattr(callback, role, None) is dataset for callback in callbacks
+        each is dataset for each in moved
     ):
         return
     # The levels are those of the line that calls `fit`.
@@ -79,7 +85,7 @@ def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
     # the stage that it sets.
     callbacks = sorted(
         listed(callbacks),
-        key=lambda one: getattr(one, "dataset", None) is not dataset,
+        key=lambda one: not _is_scheduler(one),
     )
     if replicas.process_index():
         # The first process writes; two would mix their lines.
@@ -90,7 +96,9 @@ def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
         if isinstance(callback, HealthMonitor):
             callback.begin_run(callbacks)
     # Only once, because a run that goes back changes the learning rate.
-    described = describe_run(model, dataset, callbacks)
+    described = _described_as_begun(
+        model, describe_run(model, dataset, callbacks)
+    )
     while True:
         run = SavedRun(callbacks, model, dataset, epochs, verbose, described)
         try:
@@ -99,6 +107,31 @@ def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
         except GoBack:
             # From the last save, as a run that was killed.
             pass
+        finally:
+            # Past Keras' tracking.
+            model.__dict__["_rates"] = (
+                model.optimizer,
+                described_rate(described["optimizer"]),
+                described_rate(describe_optimizer(model)),
+            )
+
+
+def _described_as_begun(model, described):
+    """Returns a description with the learning rate that a run began with.
+
+    Calling the same `fit` again resumes it, in this process too, where
+    callbacks have changed the rate since. Any other rate is the user's.
+    """
+    optimizer, begun, left = model.__dict__.get("_rates", (None,) * 3)
+    found = described["optimizer"]
+    if optimizer is not model.optimizer or left != described_rate(found):
+        return described
+    return {**described, "optimizer": with_rate(found, begun)}
+
+
+def _is_scheduler(callback) -> bool:
+    # Not by its class, which knows the dataset.
+    return getattr(callback, "_sets_stages", False)
 
 
 def listed(callbacks) -> list:

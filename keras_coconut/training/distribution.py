@@ -74,8 +74,9 @@ def distribute(
 
     If several processes train together, `fit` takes only a `CurriculumDataset`,
     which gives each process its part of a batch. All processes must call `fit`,
-    `evaluate` and `predict`. Only process 0 shows the progress bar and runs the
-    Keras callbacks that write files.
+    `evaluate` and `generate`; `predict` on problems, and on JAX on anything, is
+    for a program of one process. Only process 0 shows the progress bar and runs
+    the Keras callbacks that write files.
 
     For a model that does not fit on one device, use `model_parallel` on JAX,
     which divides weights, gradients, optimizer state and most activations, or
@@ -191,7 +192,7 @@ def _jax(devices, model_parallel):
             "each. Received: processes whose random states differ"
         )
     if len(every) == 1:
-        yield f"nothing: {every[0]} alone"
+        yield f"none ({every[0]} alone)"
         return
     # A dataset gives each process its own rows.
     if model_parallel == 1:
@@ -265,7 +266,7 @@ def _tensorflow(devices):
         )
         names = [device.name for device in every[:devices]]
         if len(names) == 1:
-            yield f"nothing: {names[0]} alone"
+            yield f"none ({names[0]} alone)"
             return
         strategy = tf.distribute.MirroredStrategy(names)
     with strategy.scope():
@@ -284,7 +285,7 @@ def _torch(devices, shard_optimizer):
             f"start them with `torchrun --nproc_per_node={devices} SCRIPT`"
         )
     if processes == 1:
-        yield "nothing: one process"
+        yield "none (one process)"
         return
     missing = {"RANK", "LOCAL_RANK", "MASTER_ADDR"} - set(os.environ)
     if missing and not torch.distributed.is_initialized():

@@ -21,15 +21,24 @@ from keras_coconut.versions import __version__
 _TOLD = ("num_thoughts", "thought_kind")
 
 
-def take_model(model) -> dict[str, Any]:
+def take_model(model, keep: bool = True) -> dict[str, Any]:
     """Returns copies of all variables, and the model's thinking settings.
 
     Args:
         model: a built and compiled `ContinuousThoughtLM`.
+        keep: bool. Whether the copies are wanted. Processes that do not write
+            take part in gathering divided variables and keep none of them: a
+            machine may have one process for each of its devices. Defaults to
+            `True`.
     """
+
+    def take(variable):
+        found = ops.convert_to_numpy(variable)
+        return np.array(found) if keep else None
+
     with replicas.metrics_of_all(model):
         variables = {
-            kind: [np.array(ops.convert_to_numpy(v)) for v in variables]
+            kind: [take(v) for v in variables]
             for kind, variables in _variables(model).items()
         }
     told = {name: getattr(model, name) for name in _TOLD}
@@ -165,7 +174,6 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
     Returns:
         A dictionary of dictionaries of plain values.
     """
-    serialize = keras.saving.serialize_keras_object
     weights = enumerate(model.weights)
     return {
         **dataset.describe(),
@@ -174,7 +182,7 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
             "num_iterations": model.num_iterations,
         },
         "optimizer": {
-            **_flat(serialize(model.optimizer)),
+            **describe_optimizer(model),
             "loss": _name(model.loss),
             "steps_per_execution": model.steps_per_execution,
         },
@@ -193,15 +201,36 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
     }
 
 
-def described_rate(described: dict[str, dict[str, Any]]) -> float | None:
-    """Returns the learning rate of a description; `None` for a schedule."""
-    for key, text in described["optimizer"].items():
-        if key.endswith("config.learning_rate"):
+def describe_optimizer(model) -> dict[str, str]:
+    """Returns the settings of a model's optimizer as texts."""
+    return _flat(keras.saving.serialize_keras_object(model.optimizer))
+
+
+_RATE = "config.learning_rate"
+
+
+def described_rate(optimizer: dict[str, str]) -> float | None:
+    """Returns the learning rate in an optimizer's description.
+
+    It is `None` for a schedule.
+    """
+    for key, text in optimizer.items():
+        if key.endswith(_RATE):
             try:
                 return float(text)
             except ValueError:
                 return None
     return None
+
+
+def with_rate(optimizer: dict[str, str], rate: float | None) -> dict[str, str]:
+    """Returns a description with another learning rate; `None` changes none."""
+    if rate is None:
+        return optimizer
+    return {
+        key: repr(rate) if key.endswith(_RATE) else text
+        for key, text in optimizer.items()
+    }
 
 
 def _name(loss):

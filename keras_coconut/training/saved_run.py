@@ -234,7 +234,7 @@ class SavedRun(keras.callbacks.CallbackList):
                 "step": step,
                 "steps": self._steps,
                 "stopped": bool(model.stop_training),
-                "model": run_state.take_model(model),
+                "model": run_state.take_model(model, keep=self._is_first),
                 "random": run_state.take_random(),
                 "callbacks": self._states.get(),
                 "logs": log_sizes(self.callbacks),
@@ -258,11 +258,17 @@ class SavedRun(keras.callbacks.CallbackList):
             )
 
     def _check_variables(self, saved):
-        wrong = run_state.differing_variables(self._options.model, saved)
-        if wrong is None and self._restored["step"] >= len(self._dataset):
+        model, step = self._options.model, self._restored["step"]
+        wrong = run_state.differing_variables(model, saved)
+        if wrong is None and step >= len(self._dataset):
             wrong = (
-                f"a save before step {self._restored['step'] + 1} of an epoch, "
-                f"which has {len(self._dataset)} now"
+                f"a save before step {step + 1} of an epoch, which has "
+                f"{len(self._dataset)} now"
+            )
+        if wrong is None and step % model.steps_per_execution:
+            wrong = (
+                f"a save behind step {step} of an epoch, which does not end "
+                f"an execution of {model.steps_per_execution} steps"
             )
         if wrong:
             raise ValueError(
@@ -277,21 +283,28 @@ class SavedRun(keras.callbacks.CallbackList):
         model._initial_epoch = epochs if saved["stopped"] else saved["epoch"]
         if not self._is_first:
             return
-        print(
-            f"keras_coconut: resumes epoch {saved['epoch'] + 1} at step "
-            f"{saved['step'] + 1} from {self._options.folder}",
-            file=sys.stderr,
-            flush=True,
+        said = (
+            f"resumes epoch {saved['epoch'] + 1} at step {saved['step'] + 1} "
+            f"from {self._options.folder}"
         )
+        if model._initial_epoch >= epochs:
+            ended = "stopped early" if saved["stopped"] else "finished"
+            said = (
+                f"the run in {self._options.folder} has {ended}, in epoch "
+                f"{saved['epoch']}; its model is restored and not trained again"
+            )
+        print(f"keras_coconut: {said}", file=sys.stderr, flush=True)
 
     def _give(self, saved):
         model = self._options.model
         run_state.give_model(model, saved["model"])
-        if saved["described"]["optimizer"] != self._described["optimizer"]:
+        rate, before = (
+            run_state.described_rate(each["optimizer"])
+            for each in (self._described, saved["described"])
+        )
+        if rate is not None and rate != before:
             # It may differ: a learning rate that was changed is wanted.
-            rate = run_state.described_rate(self._described)
-            if rate is not None:
-                innermost(model.optimizer).learning_rate = rate
+            innermost(model.optimizer).learning_rate = rate
         self._states.set(saved["callbacks"])
         run_state.give_random(saved["random"])
         for monitor in self._monitors:

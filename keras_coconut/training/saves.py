@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_coconut.files import (
-    PARTIAL,
+    UNFINISHED,
     make_folder,
     shown_path,
     try_lock,
@@ -24,7 +24,6 @@ from keras_coconut.files import (
 
 _NAME = "save-{number:012d}-{digest}.save"
 _PATTERN = re.compile(r"save-(\d{12})-([0-9a-f]{32})\.save")
-_HALF = re.compile(r"\.[0-9a-f]{32}" + re.escape(PARTIAL))
 _LOCK, _NOTES = "lock", "processes"
 
 
@@ -61,7 +60,7 @@ class Saves:
             )
         for entry in os.scandir(folder):
             # What a run left that was killed while it saved.
-            if _HALF.fullmatch(entry.name) and entry.is_file():
+            if UNFINISHED.fullmatch(entry.name) and entry.is_file():
                 os.unlink(entry.path)
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
 

@@ -10,6 +10,10 @@ from keras_coconut.text import batches
 SHAPE = (3, 12)
 
 
+# What runs before a batch is computed is the same on every backend.
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture(autouse=True, scope="module")
 def made_once():
     """Not under a session that ends with the first test."""

@@ -15,6 +15,10 @@ QUESTIONS = ["1?", "22?", "333?"]
 FORMAT = "onnx" if keras.config.backend() == "torch" else "tf_saved_model"
 
 
+# What runs before a batch is computed is the same on every backend.
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture(autouse=True, scope="module")
 def made_once():
     """Not under a session that ends with the first test."""

@@ -56,30 +56,21 @@ def own_pass(backbone, ids, mask):
 
 
 def test_three_spans_are_kerashubs_pass(backbone):
-    ids = tokens((3, LENGTH))
-    mask = np.arange(LENGTH) < np.array([[LENGTH], [17], [9]])
+    """Rows of several lengths; one is padded on the left as well."""
+    ids, pad = tokens((4, LENGTH)), 4
+    mask = np.arange(LENGTH) < np.array([[LENGTH], [17], [9], [LENGTH - pad]])
     expected = own_pass(backbone, ids, mask)
+    # KerasHub's pass cannot read it so: the same tokens, moved to the right.
+    ids[3], mask[3], expected[3] = (
+        np.roll(each[3], pad, axis=0) for each in (ids, mask, expected)
+    )
     found = read_in_spans(backbones.describe(backbone), ids, mask)
     np.testing.assert_allclose(found[mask], expected[mask], atol=1e-5)
 
 
-def test_padding_on_the_left_changes_nothing(backbone):
-    ids, pad = tokens((2, LENGTH)), 4
-    mask = np.ones((2, LENGTH), "bool")
-    expected = own_pass(backbone, ids, mask)
-    padded = np.concatenate([tokens((2, pad), 5), ids], axis=1)
-    mask = np.concatenate([np.zeros((2, pad), "bool"), mask], axis=1)
-    found = read_in_spans(
-        backbones.describe(backbone), padded, mask, (15, LENGTH + pad)
-    )
-    np.testing.assert_allclose(found[:, pad:], expected, atol=1e-5)
-
-
-# Fused and plain attention, grouped keys, soft caps, norms of heads.
+# Fused attention, and plain attention with grouped keys and soft caps.
 @pytest.mark.parametrize(
-    "shallow",
-    families.chosen("gpt2", "llama", "gemma2", "qwen3"),
-    indirect=True,
+    "shallow", families.chosen("gpt2", "gemma2"), indirect=True
 )
 def test_thoughts_logits_and_gradients_are_the_slow_ones(shallow):
     backbone = shallow
@@ -119,9 +110,8 @@ def test_thoughts_logits_and_gradients_are_the_slow_ones(shallow):
         assert not thoughts[row, count:].any()
 
 
-@pytest.mark.parametrize(
-    "num_iterations", [None, pytest.param(4, marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("num_iterations", [None, 4])
 def test_thoughts_enter_scaled(num_iterations, monkeypatch):
     from keras_coconut.backbones.gemma import GemmaDecoder
 
@@ -145,9 +135,9 @@ def test_thoughts_enter_scaled(num_iterations, monkeypatch):
             )
 
 
-# Fused and plain attention, grouped keys, windows and soft caps.
+# Fused attention, and plain attention with grouped keys and windows.
 @pytest.mark.parametrize(
-    "shallow", families.chosen("gpt2", "llama3", "gemma2"), indirect=True
+    "shallow", families.chosen("gpt2", "gemma2"), indirect=True
 )
 def test_generated_tokens_are_the_slow_ones(shallow):
     """Each is the likeliest after all that stand before it."""
@@ -186,7 +176,7 @@ LEFT_OUT = {
     "family",
     [
         family
-        if family in ("mistral", "gemma2")
+        if family == "gemma2"
         else pytest.param(family, marks=pytest.mark.thorough)
         for family in LEFT_OUT
     ],
@@ -206,10 +196,15 @@ def test_what_is_left_out_shows(family):
 @pytest.mark.parametrize(
     "family, method, other",
     [
-        ("qwen3", "norm_heads", lambda query, key: (query, key)),
         ("llama", "_rotary", None),
-        ("smollm3", "_rotate", lambda x, positions: x),
-        ("phi3_su", "_rotate", lambda x, positions: x),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (
+                ("qwen3", "norm_heads", lambda query, key: (query, key)),
+                ("smollm3", "_rotate", lambda x, positions: x),
+                ("phi3_su", "_rotate", lambda x, positions: x),
+            )
+        ),
     ],
 )
 def test_a_step_left_out_shows(family, method, other):
@@ -271,7 +266,7 @@ def test_a_gemma_that_sees_or_looks_ahead_is_refused():
 
 
 @pytest.mark.parametrize(
-    "shallow", families.chosen("gpt2", "llama3", "gemma3"), indirect=True
+    "shallow", families.chosen("gpt2", "gemma3"), indirect=True
 )
 def test_as_many_iterations_as_thoughts_are_one_by_one(shallow):
     backbone = shallow

@@ -17,7 +17,7 @@ thorough = pytest.mark.thorough
     ("family", "kind"),
     [
         ("llama", "SGD"),
-        ("gpt2", "Adam"),
+        pytest.param("gpt2", "Adam", marks=thorough),
         pytest.param("llama", "Adam", marks=thorough),
         pytest.param("gpt2", "SGD", marks=thorough),
         pytest.param("llama3", "SGD", marks=thorough),

@@ -35,22 +35,21 @@ def plainly(monkeypatch):
 
 @traced
 @pytest.mark.parametrize(
-    "layers, dropout, rematerialize, markers",
+    "layers, counts, idle, rematerialize, markers",
     [
-        (1, 0.3, False, True),
-        (2, 0.3, True, True),
-        (6, 0.0, False, False),
+        (2, [2, 0, 1, 3], 1, True, True),
+        (6, [2, 0, 1], 0, False, False),
     ],
 )
-def test_the_gradient(plainly, layers, dropout, rematerialize, markers):
+def test_the_gradient(plainly, layers, counts, idle, rematerialize, markers):
     results = []
     for prepare in (lambda: None, plainly):
         prepare()
         keras.utils.set_random_seed(7)
         model = tiny.text_model(
-            layers, dropout, rematerialize=rematerialize, markers=markers
+            layers, 0.3, rematerialize=rematerialize, markers=markers
         )
-        step = Step(model, batch(model, [2, 0, 1, 3], idle=1))
+        step = Step(model, batch(model, counts, idle))
         results.append(step.gradient())
     (loss, gradient), (plain_loss, plain_gradient) = results
     assert loss == pytest.approx(plain_loss, abs=1e-5)

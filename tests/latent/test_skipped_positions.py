@@ -54,7 +54,9 @@ def test_nothing_is_seen_in_them(family):
         assert moved > 1e-3 if skipped else moved < 1e-5
 
 
-@pytest.mark.parametrize("markers", [True, False])
+@pytest.mark.parametrize(
+    "markers", [True, pytest.param(False, marks=pytest.mark.thorough)]
+)
 def test_generation(markers):
     """Token by token, each from a pass over all that came before."""
     model = tiny.compiled(tiny.text_model(1, markers=markers, seed=1))

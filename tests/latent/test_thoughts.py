@@ -111,8 +111,9 @@ def test_the_gradient_is_the_slope(layers, dropout, lora, markers):
         assert slope == pytest.approx(expected, rel=0.02)
 
 
-def test_thoughts_carry_gradient(text_model, monkeypatch):
+def test_thoughts_carry_gradient(small_text_model, monkeypatch):
     """Else the tests above could pass without any flowing through them."""
+    text_model = small_text_model
     data = batch(text_model, [3, 3])
     step = Step(text_model, data)
     _, gradient = step.gradient()
@@ -154,7 +155,7 @@ def test_rematerialized_is_the_same(dropout, iterations):
     for rematerialize in (False, True):
         keras.utils.set_random_seed(7)
         model = tiny.text_model(
-            layers=2,
+            layers=2 if BACKEND == "torch" else 1,
             dropout=dropout,
             rematerialize=rematerialize,
             num_iterations=iterations,
@@ -296,6 +297,7 @@ def passes(monkeypatch):
     return found
 
 
+@pytest.mark.thorough
 def test_one_pass_each(text_model, passes):
     x, _, _ = batch(text_model, [0, 3, 1], idle=2)
     with tiny.loops_in_python():
@@ -311,6 +313,7 @@ def test_one_pass_each(text_model, passes):
     ]
 
 
+@pytest.mark.thorough
 def test_logits_for_the_response_only(text_model, monkeypatch):
     from keras_coconut.backbones import Decoder
 
@@ -326,7 +329,9 @@ def test_logits_for_the_response_only(text_model, monkeypatch):
     assert heads == [(3, x["response_ids"].shape[1], 16)]
 
 
-@pytest.mark.parametrize("layers", [2, 6])
+@pytest.mark.parametrize(
+    "layers", [pytest.param(2, marks=pytest.mark.thorough), 6]
+)
 def test_nothing_of_the_question_is_copied(layers, monkeypatch):
     """Its keys and values take part in no concatenation and no stack."""
     text_model = tiny.compiled(tiny.text_model(layers))

@@ -13,7 +13,13 @@ from keras_coconut.text import batches
 QUESTIONS = ["start 1, +1", "start 3, +4, -2"]
 
 
-@pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma2"])
+FAMILIES = [
+    "gpt2",
+    *(pytest.param(f, marks=pytest.mark.thorough) for f in ("qwen3", "gemma2")),
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_states_are_those_of_kerashubs_layers(family):
     """A row by itself, through KerasHub's own layers up to each."""
     with slow.unfused_attention():
@@ -49,7 +55,7 @@ def states_with_pauses(backbone, questions, counts, pause):
         yield ops.convert_to_numpy(hidden)[0, start : start + count]
 
 
-@pytest.mark.parametrize("family", ["gpt2", "qwen3", "gemma2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_states_at_pauses(family):
     backbone = families.make(family)
     decoder = keras_coconut.ContinuousThoughtLM(backbone).latent_decoder
@@ -82,6 +88,7 @@ def test_states_of_a_model_that_pauses():
         np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_states_of_thoughts_are_what_think_returns():
     model = tiny.text_model(layers=2)
     found = model.read_states(QUESTIONS, [2, 3], layers=[0])
@@ -90,7 +97,9 @@ def test_states_of_thoughts_are_what_think_returns():
     np.testing.assert_array_equal(found.attention[0], expected.attention[0])
 
 
-@pytest.mark.parametrize("iterations", [None, 2])
+@pytest.mark.parametrize(
+    "iterations", [None, pytest.param(2, marks=pytest.mark.thorough)]
+)
 def test_attention_is_a_share_of_what_is_seen(iterations):
     model = tiny.text_model(layers=2, num_iterations=iterations)
     counts = [2, 3]
@@ -114,6 +123,7 @@ def test_attention_is_a_share_of_what_is_seen(iterations):
         assert not weights[row, :, count:].any()
 
 
+@pytest.mark.thorough
 def test_batches_of_several_lengths_are_joined():
     """Each question as if it stood alone."""
     model = tiny.text_model(layers=2)

@@ -14,8 +14,16 @@ def logits(model, x):
     return ops.convert_to_numpy(model(x))
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("markers", [True, False])
+@pytest.mark.parametrize(
+    "compiled, markers",
+    [
+        (True, True),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in ((True, False), (False, True), (False, False))
+        ),
+    ],
+)
 def test_a_clone_is_another_model_of_the_same_kind(compiled, markers):
     model = tiny.text_model(layers=1, markers=markers)
     model.num_thoughts, model.thought_kind = 2, "continuous"
@@ -44,6 +52,7 @@ def test_a_clone_is_another_model_of_the_same_kind(compiled, markers):
     np.testing.assert_allclose(logits(model, x), mine, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_clone_reads_the_question():
     model = tiny.text_model(layers=1)
     clone = keras.models.clone_model(model)
@@ -77,6 +86,7 @@ def test_layers_are_cloned_as_told():
         keras.models.clone_model(model, call_function=lambda layer, x: layer(x))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "enable",
     [

@@ -66,7 +66,8 @@ def run(path, x, folder):
 
 @pytest.mark.filterwarnings("ignore:.*np.object")  # Keras' and tf2onnx' own.
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("family", SMALL)
+# PyTorch's exporter takes a minute a model.
+@pytest.mark.parametrize("family", SMALL if BACKEND != "torch" else ["llama3"])
 def test_the_file_computes_what_the_slow_model_does(
     family, format, monkeypatch, tmp_path
 ):
@@ -118,6 +119,20 @@ def test_where_the_file_is(tmp_path, capsys, monkeypatch):
     for quiet in (False, 0):
         model.export(path, FORMATS[0], lengths=LENGTHS, verbose=quiet)
     assert not capsys.readouterr().out
+
+
+def test_an_error_leaves_the_file_of_before(tmp_path, monkeypatch):
+    def half(model, lengths, path, *_):
+        pathlib.Path(path).write_text("half a")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("keras_coconut.models.exporting._write", half)
+    path = tmp_path / "model"
+    path.write_text("a whole file")
+    with pytest.raises(OSError, match="full"):
+        tiny.text_model(layers=1).export(path, FORMATS[0], lengths=LENGTHS)
+    assert path.read_text() == "a whole file"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_formats_that_are_not_written_here(tmp_path):

@@ -67,6 +67,24 @@ def test_a_preset_holds_no_more_than_the_backbones_weights(whole, tmp_path):
     assert (again.num_thoughts, again.thought_kind) == (3, "pause")
 
 
+def test_other_files_of_the_folder_stay(whole, tmp_path):
+    """Keras wants this ending of the names that `save_weights` writes."""
+    import keras_coconut
+
+    model = keras_coconut.ContinuousThoughtLM.from_preset(whole)
+    others = ["epoch3.weights.h5", "best.weights.json", "model_old.safetensors"]
+    of_before = ["model_00001.weights.h5", "model.weights.json"]
+    for name in [*others, *of_before]:
+        (tmp_path / name).write_text("the user's")
+    (tmp_path / "7.weights.h5").mkdir()
+    model.save_to_preset(tmp_path)
+    for name in others:
+        assert (tmp_path / name).read_text() == "the user's"
+    assert (tmp_path / "7.weights.h5").is_dir()
+    # Of a preset in parts: they would be read instead.
+    assert not any((tmp_path / name).exists() for name in of_before)
+
+
 def test_weights_that_do_not_say_how_often(tmp_path):
     """As an earlier version saved them."""
     import h5py

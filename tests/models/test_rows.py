@@ -17,7 +17,12 @@ QUESTIONS = [
 COUNTS = [0, 1, 2, 3]
 
 
-@pytest.fixture(params=[True, False], ids=["markers", "no markers"])
+@pytest.fixture(
+    params=[
+        pytest.param(True, id="markers"),
+        pytest.param(False, id="no markers", marks=pytest.mark.thorough),
+    ]
+)
 def text_model(request):
     return tiny.text_model(markers=request.param)
 

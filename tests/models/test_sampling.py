@@ -80,6 +80,7 @@ def test_noise_against_thoughts_made_by_hand(model):
     assert found != model.generate(QUESTIONS[:1], **OPTIONS)
 
 
+@pytest.mark.thorough
 def test_noise_on_parallel_thoughts():
     """As many iterations as thoughts give the noisy thoughts of Coconut."""
     backbone = tiny.text_model(layers=2).backbone
@@ -143,6 +144,7 @@ def test_dropout_is_off_while_it_writes(monkeypatch):
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.thorough
 def test_samples_do_not_depend_on_how_many_there_are(model):
     given = dict(thought_noise=1.0, seed=3, **OPTIONS)
     few = model.generate(QUESTIONS, num_samples=2, **given)

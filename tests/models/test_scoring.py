@@ -11,7 +11,7 @@ from keras import ops
 
 import keras_coconut
 
-ROWS = [pytest.param(family, id=family) for family in ("opt", "llama")]
+ROWS = ["llama", pytest.param("opt", marks=pytest.mark.thorough)]
 
 
 def to_numpy(x):
@@ -71,6 +71,7 @@ def test_pauses_are_read_where_the_models_thoughts_are_pauses(text):
     )
 
 
+@pytest.mark.thorough
 def test_given_targets(text):
     model, problems, _, _ = text
     x, y, weights = model.preprocessor(problems, num_thoughts=1)
@@ -143,6 +144,7 @@ def test_a_function_between_layers_is_that_of_kerashub(record):
     assert np.abs(plain - to_numpy(ours)).max() > 1e-2
 
 
+@pytest.mark.thorough
 def test_gradients_flow_through_it(text):
     """To what enters the first layer, as KerasHub's example takes them."""
     model, problems, _, _ = text

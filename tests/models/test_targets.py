@@ -65,6 +65,7 @@ def test_labels_alone(data, how):
     assert loss(how, x, y, weights) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", METHODS)
 def test_labels_without_a_loss(data, how):
     """-100, as in the published code."""
@@ -76,6 +77,7 @@ def test_labels_without_a_loss(data, how):
     assert loss(how, x, marked, weights) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["fit", "evaluate"])
 def test_weights_alone(data, how):
     x, y, weights = data
@@ -86,7 +88,9 @@ def test_weights_alone(data, how):
     assert loss(how, x, None, weights * 0) == 0
 
 
-@pytest.mark.parametrize("shape", [(6,), (6, 1)])
+@pytest.mark.parametrize(
+    "shape", [(6,), pytest.param((6, 1), marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("how", METHODS)
 def test_one_weight_a_row(data, how, shape):
     x, y, weights = data

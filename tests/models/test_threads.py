@@ -6,7 +6,7 @@ import numpy as np
 import tiny
 from keras import ops
 
-THREADS, CALLS = 4, 100
+THREADS, CALLS = 4, 40
 
 
 def in_threads(function, arguments):

@@ -82,6 +82,7 @@ def run(count, saves=None, **options):
         callbacks = [
             keras_coconut.CurriculumScheduler(dataset, validation),
             StepLosses(),
+            keras_coconut.HealthMonitor(thoughts_every=2),
         ]
         if saves:
             callbacks.append(keras_coconut.ResumableTraining(saves, every=2))
@@ -106,6 +107,8 @@ def run(count, saves=None, **options):
             "val_loss": history["val_loss"],
             "accuracy": history["sparse_categorical_accuracy"],
             "epochs": len(history["loss"]),
+            # Stage 0 has no thoughts.
+            "thought_norm": history["thought_norm"][1:],
             "predictions": list(found.predictions),
             "logits": [float(logits.mean()), *logits.shape],
             "weights": [float(np.abs(weight).sum()) for weight in weights],

@@ -170,7 +170,11 @@ def run(folder):
             ),
             keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
             keras.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1),
-            keras_coconut.ResumableTraining(folder / "saves", every=2),
+            keras_coconut.ResumableTraining(
+                folder / "saves",
+                every=2,
+                keep=int(os.environ.get("KILLED_RUN_KEEP", "2")),
+            ),
         ],
     )
     best = folder / "best" / "validation.json"

@@ -59,7 +59,7 @@ def alone():
 
 def assert_near(mine, theirs):
     assert mine["predictions"] == theirs["predictions"]
-    for key in ("losses", "val_loss", "accuracy", "logits"):
+    for key in ("losses", "val_loss", "accuracy", "logits", "thought_norm"):
         np.testing.assert_allclose(
             mine[key], theirs[key], atol=1e-4, err_msg=key
         )

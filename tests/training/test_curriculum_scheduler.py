@@ -92,6 +92,7 @@ def test_thoughts_are_computed_as_scheduled(text_model, monkeypatch, eager):
     assert count.epochs == [passes(thoughts) for thoughts in scheduled]
 
 
+@pytest.mark.thorough
 def test_history_progress_bar_and_model(text_model, capsys):
     dataset = make_dataset(text_model)
     scheduler = keras_coconut.CurriculumScheduler(dataset)
@@ -131,7 +132,16 @@ def test_losses_are_those_of_every_backend():
     np.testing.assert_allclose(found, recorded["losses"], atol=5e-5)
 
 
-@pytest.mark.parametrize("mode", ["stage", "epoch", "never"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "stage",
+        *(
+            pytest.param(m, marks=pytest.mark.thorough)
+            for m in ("epoch", "never")
+        ),
+    ],
+)
 def test_the_optimizer_starts_anew(text_model, mode):
     seen = []
 
@@ -158,6 +168,7 @@ def test_the_optimizer_starts_anew(text_model, mode):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -184,6 +195,7 @@ def test_restarted_is_new(text_model, optimizer):
         )
 
 
+@pytest.mark.thorough
 def test_averages_of_the_weights_stay(text_model):
     """`SwapEMAWeights` may have put them into the weights' place."""
     optimizer = keras.optimizers.AdamW(1e-2, use_ema=True)
@@ -221,6 +233,7 @@ class Undescribed(keras.optimizers.SGD):
         super().__init__(1e-2, momentum=momentum_of_mine)
 
 
+@pytest.mark.thorough
 def test_what_cannot_start_anew_is_said_before_training(text_model):
     tiny.compiled(text_model, Undescribed(0.9))
     dataset = make_dataset(text_model)
@@ -293,7 +306,7 @@ def test_validation_follows_the_stages(text_model):
     np.testing.assert_allclose(history["val_loss"][-1], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("steps_per_execution", [2, 5])
+@pytest.mark.parametrize("steps_per_execution", [5])
 def test_steps_per_execution(text_model, steps_per_execution):
     if keras.config.backend() == "torch":
         pytest.skip("Keras runs one step at a time on PyTorch, and says so")
@@ -340,10 +353,47 @@ def test_a_dataset_of_another_vocabulary(text_model, record):
 
 
 @pytest.mark.thorough
-def test_steps_per_epoch_belongs_to_the_dataset(text_model):
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("fit", dict(steps_per_epoch=2)),
+        ("fit", dict(batch_size=4)),
+        ("fit", dict(shuffle=False)),
+        ("fit", dict(validation_batch_size=4)),
+        ("evaluate", dict(batch_size=4)),
+        ("predict", dict(batch_size=4)),
+    ],
+)
+def test_what_the_dataset_decides(text_model, method, arguments):
     tiny.compiled(text_model)
-    with pytest.raises(ValueError, match="given to the dataset"):
-        text_model.fit(make_dataset(text_model), steps_per_epoch=2, verbose=0)
+    dataset = make_dataset(text_model)
+    (name,) = arguments
+    given = dict(arguments)
+    if name == "validation_batch_size":
+        given["validation_data"] = dataset
+        given["callbacks"] = [keras_coconut.CurriculumScheduler(dataset)]
+    with pytest.raises(ValueError, match=f"`{name}` must be given to the data"):
+        getattr(text_model, method)(dataset, verbose=0, **given)
+
+
+@pytest.mark.thorough
+def test_a_callback_that_has_a_dataset_is_no_scheduler(text_model):
+    class Own(keras.callbacks.Callback):
+        def __init__(self, dataset):
+            super().__init__()
+            self.dataset, self.thoughts = dataset, []
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.thoughts.append(self.model.num_thoughts)
+
+    tiny.compiled(text_model)
+    dataset = make_dataset(text_model)
+    with pytest.warns(UserWarning, match="no `keras_coconut.CurriculumSched"):
+        text_model.fit(dataset, callbacks=[Own(dataset)], verbose=0)
+    # Another dataset is the callback's own affair; the scheduler comes first.
+    own = Own(make_dataset(text_model))
+    train(text_model, dataset, callbacks=[own])
+    assert own.thoughts == [0, 0, 1, 1, 2, 2, 2, 2]
 
 
 @pytest.mark.thorough

@@ -46,7 +46,7 @@ def distributed(*args, **kwargs):
 def test_one_device_needs_no_engine():
     found = distributed(1)
     assert (found.count, found.processes, found.process) == (1, 1, 0)
-    assert "nothing" in found.engine
+    assert found.engine.startswith("none (")
 
 
 @pytest.mark.parametrize("devices", [0, -1, 1.5, "2", True, 10**6])
@@ -133,6 +133,24 @@ def test_rows_that_devices_cannot_share(monkeypatch):
     )
     with pytest.raises(ValueError, match="multiple of 4.*batch_size=6"):
         dataset[0]
+
+
+def test_parts_of_a_batch_outside_of_distribute(monkeypatch):
+    """Each process would see a part of the rows, and nobody the rest."""
+    from keras_coconut.execution import replicas
+
+    monkeypatch.setattr(replicas, "num_processes", lambda: 2)
+    monkeypatch.setattr(replicas, "devices_of_a_batch", lambda: 1)
+    model = tiny.text_model(layers=1)
+    curriculum = keras_coconut.Curriculum(1)
+    dataset = keras_coconut.CurriculumDataset(
+        tiny.problems(6), model.preprocessor, curriculum, batch_size=2
+    )
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"within `keras_coconut.distri"):
+            method(dataset, verbose=0)
+    with pytest.raises(ValueError, match="`predict` must be called in a prog"):
+        model.predict(tiny.problems(6), curriculum=curriculum)
 
 
 def test_arrays_where_several_processes_train(monkeypatch):

@@ -133,6 +133,7 @@ def test_nothing_is_said_of_a_training_that_is_well(messages):
     assert all(0 < spread < 1 for spread in spreads[1:]) and min(norms[1:]) > 0
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_not_finite(messages):
     _, dataset = make()
     train(Poison(to_nan, 8), monitor=monitor())
@@ -172,6 +173,7 @@ def test_a_loss_that_is_a_spike(messages):
     assert message.endswith(named(one_stage[1], 0, 13, 14))
 
 
+@pytest.mark.thorough
 def test_it_ends_with_an_error(tmp_path):
     _, dataset = make()
     expected = "epoch 2: the loss is nan.*" + named(dataset, 1, 1, 2)
@@ -228,6 +230,7 @@ def test_what_goes_back_as_if_nothing_had_been_is_the_undisturbed_run(
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.thorough
 def test_it_goes_on_without_the_batches_and_with_a_lower_rate(
     tmp_path, messages
 ):
@@ -275,7 +278,9 @@ def test_it_gives_up(tmp_path, messages):
     assert len(messages) == 2
 
 
-@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize(
+    "watched", [True, pytest.param(False, marks=pytest.mark.thorough)]
+)
 def test_no_save_is_made_of_weights_that_are_not_finite(
     tmp_path, messages, watched
 ):
@@ -292,6 +297,7 @@ def test_no_save_is_made_of_weights_that_are_not_finite(
     assert len([n for n in os.listdir(tmp_path) if n.endswith(".save")]) == 2
 
 
+@pytest.mark.thorough
 def test_thoughts_that_explode(messages):
     train(
         Poison(times_100, 14),

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shutil
 
 import keras
 import killed_run
@@ -299,18 +300,28 @@ def test_every_so_often(tmp_path):
 
 
 def test_a_save_opens_on_another_backend(tmp_path):
-    """Killed on another backend; the steps that follow are as they were."""
+    """The steps that follow a save of another backend are as they were."""
     other = {"torch": "jax", "jax": "tensorflow", "tensorflow": "torch"}[
         BACKEND
     ]
     without = {"KILLED_RUN_DROPOUT": "0"}
     there = killed_run.finish(
-        tmp_path / "there", KERAS_BACKEND=other, **without
+        tmp_path / "there",
+        KERAS_BACKEND=other,
+        KILLED_RUN_KEEP="99",
+        **without,
     )
-    process = killed_run.start(
-        tmp_path / "here", "step 8", KERAS_BACKEND=other, **without
+    # As if it had been killed behind step 8, before a model was the best.
+    shutil.copytree(
+        tmp_path / "there",
+        tmp_path / "here",
+        ignore=shutil.ignore_patterns("best", "result.json"),
     )
-    process.communicate()
+    saves = sorted((tmp_path / "here" / "saves").glob("save-*"))
+    numbers = [int(save.name.split("-")[1]) for save in saves]
+    assert numbers[:5] == [0, 2, 4, 6, 8]
+    for save in saves[5:]:
+        save.unlink()
     here = killed_run.finish(tmp_path / "here", **without)
     assert here["epochs"] == there["epochs"]
     # The epoch in which it was killed, and the one after it.
@@ -318,6 +329,73 @@ def test_a_save_opens_on_another_backend(tmp_path):
         assert here["history"]["loss"][epoch] == pytest.approx(
             there["history"]["loss"][epoch], abs=1e-4
         )
+
+
+class FallingRate(keras.callbacks.Callback):
+    """Halves the learning rate behind every epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.model.optimizer.learning_rate = rate / 2
+
+
+@pytest.mark.thorough
+def test_the_same_fit_again_in_one_process(tmp_path, capsys):
+    """With the model and the optimizer of the run that was interrupted."""
+    undisturbed, history = train(
+        tmp_path / "undisturbed", callbacks=[FallingRate()]
+    )
+    made = make()
+    for step in (8, 13):
+        interrupted(
+            tmp_path / "run", step, callbacks=[FallingRate()], made=made
+        )
+    capsys.readouterr()
+    # A rate that the user sets is another run's.
+    optimizer = made[0].optimizer
+    left = float(ops.convert_to_numpy(optimizer.learning_rate))
+    optimizer.learning_rate = 0.5
+    with pytest.raises(ValueError, match="learning_rate=.*0.5"):
+        train(tmp_path / "run", callbacks=[FallingRate()], made=made)
+    optimizer.learning_rate = left
+    for said in ("resumes epoch 5 at step 1 ", "has finished, in epoch 6"):
+        model, again = train(
+            tmp_path / "run", callbacks=[FallingRate()], made=made
+        )
+        assert again.history == history.history
+        assert_same(model, undisturbed)
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.thorough
+def test_the_training_data_as_validation(tmp_path):
+    """None of its batches is skipped there, where those of the epoch are."""
+
+    def run(folder, step=-1):
+        model, dataset = make()
+        return train(
+            folder, step, made=(model, dataset), validation_data=dataset
+        )
+
+    _, history = run(tmp_path / "undisturbed")
+    with pytest.raises(Interruption):
+        run(tmp_path / "run", 8)
+    _, again = run(tmp_path / "run")
+    assert again.history == history.history
+
+
+def test_executions_of_another_number_of_steps(tmp_path):
+    if BACKEND == "torch":
+        pytest.skip("Keras runs one step at a time on PyTorch")
+
+    def made(count):
+        model, dataset = make()
+        return tiny.compiled(model, steps_per_execution=count), dataset
+
+    options = {"allow_changes": ["optimizer"], "every": 2}
+    interrupted(tmp_path, 2, made=made(2), options=options)
+    with pytest.raises(ValueError, match="behind step 2 .* of 3 steps"):
+        train(tmp_path, made=made(3), options=options)
 
 
 # === What is refused ===
@@ -359,6 +437,20 @@ def test_a_change_that_is_allowed(tmp_path):
     )
     assert float(optimizer.learning_rate) == pytest.approx(1e-3)
     assert history.epoch == list(range(EPOCHS))
+
+
+@pytest.mark.thorough
+def test_a_rate_that_fell_stays_where_something_else_changes(tmp_path):
+    interrupted(tmp_path, 8, callbacks=[FallingRate()])
+    optimizer = keras.optimizers.AdamW(3e-2, weight_decay=0.1)
+    _, _ = train(
+        tmp_path,
+        callbacks=[FallingRate()],
+        made=make(optimizer=optimizer),
+        options={"allow_changes": ["optimizer"]},
+    )
+    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+    assert rate == pytest.approx(3e-2 / 2**EPOCHS)
 
 
 @pytest.mark.thorough

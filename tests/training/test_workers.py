@@ -45,8 +45,15 @@ def train(model, workers, processes, **kwargs):
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{}, {"length_groups": 3, "max_queue_size": 2}, {"steps_per_epoch": 7}],
-    ids=["one group", "three groups", "steps"],
+    [
+        pytest.param(
+            {"length_groups": 3, "max_queue_size": 2}, id="three groups"
+        ),
+        pytest.param({}, id="one group", marks=pytest.mark.thorough),
+        pytest.param(
+            {"steps_per_epoch": 7}, id="steps", marks=pytest.mark.thorough
+        ),
+    ],
 )
 def test_the_same_losses_bit_for_bit(kwargs):
     # One model, for the sake of what it compiles.

@@ -42,18 +42,18 @@ class CounterfactualEvaluation:
     other answer also if the root does not reach what is new.
 
     Attributes:
-        accuracy: `Share` of the original problems answered rightly.
-        changed_accuracy: `Share` of the problems answered rightly in which an
+        accuracy: `Share` of the original problems answered correctly.
+        changed_accuracy: `Share` of the problems answered correctly in which an
             edge is moved that turns the answer around.
-        neutral_accuracy: `Share` of the problems answered rightly in which an
+        neutral_accuracy: `Share` of the problems answered correctly in which an
             edge is moved that does not matter.
-        following: `Share`, among the originals answered rightly, of those whose
-            answer turns around with the edge. `None` if none is right.
+        following: `Share`, among the originals answered correctly, of those
+            whose answer turns around with the edge. `None` if none is right.
         staying: `Share`, among the same, of those whose answer stays although
             the edge has turned it around.
         false_following: `Share`, among the same, of those whose answer turns
             around though the moved edge does not matter.
-        correct: tuple of bools, whether each original is answered rightly.
+        correct: tuple of bools, whether each original is answered correctly.
         changed_correct: tuple of bools, whether each changed problem is.
         neutral_correct: tuple of bools, whether each neutral one is.
         answers: tuple, for each pair the answers to the original, the changed
@@ -62,14 +62,14 @@ class CounterfactualEvaluation:
         skipped: dictionary from reasons to numbers of problems without a
             counterfactual edge.
         control: the `CounterfactualEvaluation` of the control model, or `None`.
-        decoy_accuracy: `Share` of the problems answered rightly in which an
+        decoy_accuracy: `Share` of the problems answered correctly in which an
             edge is moved to lead to the other choice, out of the root's reach.
             `None` if there are none.
-        decoy_following: `Share`, among the originals answered rightly that have
-            a decoy, of those whose answer turns around with it. `None` if there
-            are none.
+        decoy_following: `Share`, among the originals answered correctly that
+            have a decoy, of those whose answer turns around with it. `None` if
+            there are none.
         decoy_correct: tuple, for each pair whether its decoy is answered
-            rightly, `None` if it has none.
+            correctly, `None` if it has none.
         decoy_answers: tuple, for each pair the answer to its decoy, or `None`.
         without_decoy: int, the number of pairs in which no edge can be moved
             in this way.
@@ -119,13 +119,14 @@ def evaluate_counterfactuals(
 ) -> CounterfactualEvaluation:
     """Answers ProsQA problems before and after an edge of the graph is moved.
 
-    The moved edge turns the right answer around; see `make_counterfactuals`. A
-    model that knows the originals by heart, or by what does not change, keeps
-    its answer. One that follows uses the edge, but need not search from the
-    root: in `load_prosqa`'s problems the rule to choose what more nodes lead to
-    follows in nine of ten. A decoy tells something of that: it leads to the
-    other choice as well, out of the root's reach. The rule turns around with a
-    quarter of the decoys, and with no neutral change; a search with neither.
+    The moved edge changes the right answer; see `make_counterfactuals`. A model
+    that has memorized the problem, or that relies on what does not change,
+    keeps its answer. A model that follows the edge does not necessarily search
+    from the root: on `load_prosqa`'s problems, the rule "choose the option that
+    more nodes lead to" follows nine of ten moved edges. A decoy tells these
+    apart. It adds nodes that lead to the other option but that the root does
+    not reach. The rule changes its answer for about 30% of the decoys, a search
+    for none; neither does for a neutral change.
 
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor. Its thoughts may be

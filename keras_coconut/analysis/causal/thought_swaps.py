@@ -31,7 +31,7 @@ class ThoughtSwap:
         own: `Share` of answers that are right for the question itself.
         other: `Share` of all other answers.
         donor_if_right: `Share`, as `donor`, among the questions where the model
-            answers both problems rightly with their own thoughts. `None` if
+            answers both problems correctly with their own thoughts. `None` if
             there are none.
         answers: tuple of strings, one for each pair. `None` for a pair without
             a donor, which does not count.

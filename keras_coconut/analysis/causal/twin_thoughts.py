@@ -45,8 +45,8 @@ class MinimalPairEvaluation:
     often as the twin's, they hold the answer itself.
 
     Attributes:
-        accuracy: `Share` of the questions answered rightly.
-        twin_accuracy: `Share` of the twins answered rightly.
+        accuracy: `Share` of the questions answered correctly.
+        twin_accuracy: `Share` of the twins answered correctly.
         no_swap: `ThoughtSwap`, with the question's own thoughts.
         all_thoughts: `ThoughtSwap`, with all thoughts of the twin.
         each_thought: tuple of `ThoughtSwap`s, with the twin's thought in one
@@ -57,7 +57,7 @@ class MinimalPairEvaluation:
             donor.
         no_swaps_because: string. Why the model's thoughts cannot be swapped;
             all four are then empty or `None`. `None` if they can.
-        correct: tuple of bools, whether each question is answered rightly.
+        correct: tuple of bools, whether each question is answered correctly.
         twin_correct: tuple of bools, whether each twin is.
         pairs: tuple of `MinimalPair`s.
         skipped: dictionary from reasons to numbers of problems without a twin.

@@ -111,7 +111,7 @@ def plot_minimal_pairs(
         for label, of_models, is_null in swaps
     ]
     panels = {
-        "answered rightly": accuracies,
+        "answered correctly": accuracies,
         "answers that are the donor's": donors,
     }
     return finish(_draw(output, panels), output)
@@ -127,7 +127,7 @@ def plot_counterfactuals(
 
     Above are the accuracies on the problems as they are, with an edge that
     turns the answer around, and with one that does not matter. Below are the
-    shares, among the problems answered rightly, of answers that turn around
+    shares, among the problems answered correctly, of answers that turn around
     with the edge, that stay, and, the nulls, that turn around though the edge
     does not matter, or leads to the other choice from where the root does not
     reach. All have Wilson intervals.
@@ -158,7 +158,7 @@ def plot_counterfactuals(
     output = check_output(path, width)
     models = [found] if found.control is None else [found, found.control]
     panels = {
-        "answered rightly": [
+        "answered correctly": [
             _Row("original", [each.accuracy for each in models]),
             _Row(
                 "deciding edge moved",

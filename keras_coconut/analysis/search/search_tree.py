@@ -46,7 +46,7 @@ class SearchTree:
             search also appear in models that think nothing: they mean
             something only where the control lacks them.
         visits: `"first"` or `"all"`, which nodes count as the frontier; see
-            `group_nodes`.
+            `search_tree`.
 
     Example:
     ```python
@@ -107,9 +107,9 @@ def search_tree(
             thoughts. Optional.
         step_text: a `StepText`, how the problems' steps are written. Defaults
             to that of ProsQA, in words or in symbols.
-        visits: `"first"` or `"all"`: whether a node is on the frontier only
-            after its shortest path, or after each path of that length; see
-            `group_nodes`. Defaults to `"first"`.
+        visits: `"first"` or `"all"`. `"first"` counts a node as the frontier
+            once, at its shortest distance from the root; `"all"` after every
+            path of that length. Defaults to `"first"`.
         batch_size: int. Number of problems in a batch. Defaults to `32`.
         verbose: `"auto"`, 0, 1 or 2. Whether to show the progress. Defaults to
             `"auto"`.

@@ -106,9 +106,10 @@ def superposition(
             thoughts. Optional.
         layer: int. The layer whose attention is measured, counted from 0.
             Defaults to the last one of each model.
-        visits: `"first"` or `"all"`: whether a node is on the frontier only
-            after its shortest path, or after each path of that length; see
-            `group_nodes`. Defaults to `"all"`, as in the published table.
+        visits: `"first"` or `"all"`. `"first"` counts a node as the frontier
+            once, at its shortest distance from the root; `"all"` after every
+            path of that length, as in the published table. Defaults to
+            `"all"`.
         batch_size: int. Number of problems in a batch. Defaults to `32`.
         verbose: `"auto"`, 0, 1 or 2. Whether to show the progress. Defaults to
             `"auto"`.
