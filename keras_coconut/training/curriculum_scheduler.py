@@ -233,14 +233,32 @@ def restart_optimizer(optimizer, model) -> None:
     optimizer = innermost(optimizer)
     if not optimizer.built:
         return
-    fresh = _new_of_same_kind(optimizer)
-    replicas.build_optimizer(fresh, model.trainable_variables)
     kept = {id(variable) for variable in _averages(optimizer)}
-    for variable, start in zip(
-        optimizer.variables, fresh.variables, strict=True
-    ):
+    for variable, start in _starts(optimizer, model.trainable_variables):
         if id(variable) not in kept:
             variable.assign(start)
+
+
+def _starts(optimizer, weights):
+    """Yields the variables of an optimizer, and with what each would start."""
+
+    def fresh(weights):
+        made = _new_of_same_kind(optimizer)
+        replicas.build_optimizer(made, weights)
+        return made.variables
+
+    state = {variable.path: variable for variable in optimizer.variables}
+    told_apart = len(state) == len(optimizer.variables) and all(
+        start.path in state for start in fresh(weights[:1])
+    )
+    if not told_apart:
+        # Weights of one name, or state that is not named, as Nadam's.
+        yield from zip(optimizer.variables, fresh(weights), strict=True)
+        return
+    for weight in weights:
+        # One by one: a second state of all weights may not fit on the device.
+        for start in fresh([weight]):
+            yield state[start.path], start
 
 
 def _averages(optimizer):

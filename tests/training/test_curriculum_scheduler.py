@@ -196,6 +196,38 @@ def test_restarted_is_new(text_model, optimizer):
 
 
 @pytest.mark.thorough
+def test_restarted_weight_by_weight(text_model, monkeypatch):
+    """So that no second state of all weights must fit on the device."""
+    from keras_coconut.execution import replicas
+
+    tiny.compiled(text_model)
+    text_model.optimizer.build(text_model.trainable_variables)
+    for variable in text_model.optimizer.variables[2:]:
+        variable.assign(np.ones(variable.shape))
+    built, build = [], replicas.build_optimizer
+
+    def counted(optimizer, weights):
+        built.append(len(weights))
+        build(optimizer, weights)
+
+    monkeypatch.setattr(replicas, "build_optimizer", counted)
+    restart_optimizer(text_model.optimizer, text_model)
+    assert built == [1] * (1 + len(text_model.trainable_variables))
+    for variable in text_model.optimizer.variables[2:]:
+        assert not ops.convert_to_numpy(variable).any()
+    # Two weights of one name: their state is told apart by its place.
+    (kind,) = {type(weight) for weight in text_model.trainable_variables}
+    monkeypatch.setattr(kind, "path", "the same", raising=False)
+    built.clear()
+    text_model.optimizer.variables[4].assign(
+        np.ones(text_model.optimizer.variables[4].shape)
+    )
+    restart_optimizer(text_model.optimizer, text_model)
+    assert built == [len(text_model.trainable_variables)]
+    assert not ops.convert_to_numpy(text_model.optimizer.variables[4]).any()
+
+
+@pytest.mark.thorough
 def test_averages_of_the_weights_stay(text_model):
     """`SwapEMAWeights` may have put them into the weights' place."""
     optimizer = keras.optimizers.AdamW(1e-2, use_ema=True)
