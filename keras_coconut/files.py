@@ -270,25 +270,28 @@ def folder_aside(folder: str):
     Yields:
         A tuple of the temporary folder, a `pathlib.Path` that does not exist
         yet, and of a function that moves its files to the same places in the
-        folder, each as a whole. The function takes a key by which they are
-        sorted first, and returns their paths in the temporary folder.
+        folder, each as a whole. The function takes a key by which their
+        relative paths are sorted first, and returns these paths.
     """
     make_folder(folder)
     for entry in os.scandir(folder):
-        old = time.time() - entry.stat().st_mtime > _LONG_AGO
-        if old and entry.is_dir() and UNFINISHED.fullmatch(entry.name):
-            shutil.rmtree(entry.path, ignore_errors=True)
+        if UNFINISHED.fullmatch(entry.name) and entry.is_dir():
+            with contextlib.suppress(OSError):  # Another may have deleted it.
+                if time.time() - entry.stat().st_mtime > _LONG_AGO:
+                    shutil.rmtree(entry.path, ignore_errors=True)
     written = pathlib.Path(folder, f".{secrets.token_hex(16)}{PARTIAL}")
 
     def move(key=None):
-        files = sorted((p for p in written.rglob("*") if p.is_file()), key=key)
-        for path in files:
-            target = pathlib.Path(folder, path.relative_to(written))
+        files = [p.relative_to(written) for p in written.rglob("*")]
+        files = [path for path in files if (written / path).is_file()]
+        for path in sorted(files, key=key):
+            target = pathlib.Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            sync(path)
-            os.replace(path, target)
-        sync(folder)
-        return [path.relative_to(written) for path in files]
+            sync(written / path)
+            os.replace(written / path, target)
+        for changed in {pathlib.Path(folder, path).parent for path in files}:
+            sync(changed)
+        return files
 
     try:
         yield written, move

@@ -34,7 +34,14 @@ from keras_coconut.evaluation import unfinished
 from keras_coconut.execution import compilation
 
 # What the processes that tests start take over; no test changes it for others.
-INHERITED = ["KERAS_BACKEND", "XLA_FLAGS", "PYTHONPATH"]
+INHERITED = [
+    "KERAS_BACKEND",
+    "XLA_FLAGS",
+    "PYTHONPATH",
+    "JAX_COMPILATION_CACHE_DIR",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
+]
 # What is printed must not depend on how busy the machine is.
 compilation._WORTH_SAYING = 1e6
 
@@ -83,9 +90,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    """Garbage is looked for in each layer that is quantized or written.
+    """Freezes what was imported and collected.
 
-    That takes most of a second among millions of objects that stay.
+    Keras collects garbage for each layer that it quantizes, which takes most of
+    a second among millions of objects that stay.
     """
     gc.collect()
     gc.freeze()

@@ -93,12 +93,16 @@ def local_rows(batch_size: int) -> slice:
 
 
 def check_within_distribute() -> None:
-    """Raises a `ValueError` where each of several processes stands alone."""
+    """Raises a `ValueError` where each of several processes stands alone.
+
+    On PyTorch there is one process outside of `distribute`.
+    """
     if devices_of_a_batch() < num_processes():
         raise ValueError(
-            "Data must be read within `keras_coconut.distribute()` where there "
-            f"are several processes. Received: {num_processes()} of them, each "
-            "of which would see a part of the rows, alone"
+            "`fit` and `evaluate` must be called within "
+            "`keras_coconut.distribute()` where there are several processes. "
+            f"Received: {num_processes()} processes, each of which would see "
+            "only its part of the rows"
         )
 
 
@@ -276,6 +280,15 @@ def _clipping_together(kind):
 
 
 # === A whole fit ===
+
+
+def is_divided(variable) -> bool:
+    """Whether processes must read a variable together on PyTorch."""
+    if _torch_processes() == 1:
+        return False
+    from keras_coconut.execution import optimizer_parts
+
+    return isinstance(variable, optimizer_parts.Slot)
 
 
 @contextlib.contextmanager

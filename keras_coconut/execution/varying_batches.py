@@ -226,6 +226,11 @@ def make_step(model, name, make, force, look=None) -> None:
                 replicas.clipping_together(model),
             ):
                 return function(*state, batches if given else iter(batches))
+        except BaseException:
+            # Such as Ctrl-C while a program is compiled.
+            if state and not any(v.is_deleted() for v in tree.flatten(state)):
+                _give_back(model, name, state[0])
+            raise
         finally:
             _within_step.reset(within)
 

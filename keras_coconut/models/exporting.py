@@ -131,13 +131,19 @@ class Exporting(_Task):
         lengths = _check_lengths(self, lengths, input_signature)
         _check_dtypes(self, format)
         _check_modules(format)
-        # An error on the way leaves a file that is there already.
+        # An error in writing leaves the file that was there. A SavedModel is
+        # a folder, which may be on a disk of its own.
         path = pathlib.Path(filepath).absolute()
-        with folder_aside(str(path.parent)) as (written, move):
-            written.mkdir()
-            target = str(written / path.name)
+        is_file = format == "onnx"
+        folder = str(path.parent if is_file else path)
+        with folder_aside(folder) as (written, move):
+            if is_file:
+                written.mkdir()
+            target = str(written / path.name if is_file else written)
             _write(self, lengths, target, format, opset_version)
-            move()
+            # What names the weights comes behind them.
+            last = path.name if is_file else "saved_model.pb"
+            move(lambda each: each.name == last)
         if verbose:
             print(f"Saved the model for the lengths {tuple(lengths)} at")
             print(filepath)

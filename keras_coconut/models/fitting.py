@@ -99,7 +99,7 @@ class Fitting(SpanTrainer):
         if isinstance(x, varying_batches.VaryingBatches):
             for name in ("steps_per_epoch", "shuffle"):
                 if kwargs.get(name) is not None:
-                    raise _of_the_dataset(name, kwargs[name])
+                    raise _of_the_dataset(name, kwargs[name], name)
             x.check_callbacks(kwargs.get("callbacks"))
             kwargs["shuffle"] = False
         validation = kwargs.get("validation_data")
@@ -240,7 +240,9 @@ class Fitting(SpanTrainer):
             Float NumPy array (rows, R, V), with problems in the given order.
 
         Raises:
-            ValueError: See `fit`. If problems come without a curriculum.
+            ValueError: See `fit`. If problems come without a curriculum. If
+                there are several processes, unless `x` are arrays and the
+                backend is PyTorch.
 
         Example:
         ```python
@@ -249,17 +251,19 @@ class Fitting(SpanTrainer):
         ```
         """
         rows = None
-        shared = curriculum is not None or problem_training.are_problems(x)
+        of_problems = curriculum is not None or problem_training.are_problems(x)
         if replicas.num_processes() > 1 and (
-            shared or keras.config.backend() == "jax"
+            of_problems
+            or isinstance(x, varying_batches.VaryingBatches)
+            or keras.config.backend() == "jax"
         ):
             raise ValueError(
-                "`predict` must be called in a program of one process"
-                + (" with problems" if shared else "")
-                + ": each of several would have a part of the rows. Received: "
-                f"{replicas.num_processes()} processes"
+                "`predict` must be called in a program of one process, or on "
+                "PyTorch with arrays: each of several would have a part of the "
+                f"rows. Received: {replicas.num_processes()} processes and x="
+                f"{shown(x)}"
             )
-        if shared:
+        if of_problems:
             x = problem_training.dataset_of(
                 self, x, batch_size, curriculum, stage
             )
@@ -324,15 +328,15 @@ def _check_batch_size(batch_size, x, name="batch_size") -> int | None:
     if batch_size is None:
         return None
     if isinstance(x, varying_batches.VaryingBatches):
-        raise _of_the_dataset(name, batch_size)
+        raise _of_the_dataset(name, batch_size, "batch_size")
     return check_count(name, batch_size, least=1)
 
 
-def _of_the_dataset(name, value) -> ValueError:
+def _of_the_dataset(name, value, own_name) -> ValueError:
     """Returns an error for an argument that a dataset has decided."""
     return ValueError(
-        f"`{name}` must be given to the dataset, which makes its own batches, "
-        f"and not to the model. Received: {name}={shown(value)}"
+        f"`{name}` must be left out for a dataset that makes its own batches: "
+        f"give it `{own_name}`. Received: {name}={shown(value)}"
     )
 
 

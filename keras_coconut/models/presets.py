@@ -120,8 +120,9 @@ def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
 
 
 def _is_of_weights(path) -> bool:
-    # Others may be of `save_weights`, which wants such names too.
-    pattern = r"(model|task)(_\d+)?\.weights\.(h5|json)"
+    # Others may be of `save_weights`, which wants such names too. KerasHub
+    # numbers the parts of large weights with five digits.
+    pattern = r"(model|task)(_\d{5,})?\.weights\.(h5|json)"
     return re.fullmatch(pattern, path.name) is not None
 
 

@@ -174,13 +174,31 @@ def seeded(model, draws: Draws, sampler_too: bool, batch: int):
     with contextlib.ExitStack() as stack:
         if draws.thought_dropout and keras.config.backend() == "torch":
             # A dropout layer without its own seed draws from PyTorch.
-            import torch
-
-            gpus = torch.cuda.is_available()
-            devices = [torch.cuda.current_device()] if gpus else []
-            stack.enter_context(torch.random.fork_rng(devices))
-            torch.manual_seed(int(drawn.integers(2**31)))
+            stack.enter_context(_torch_seeded(int(drawn.integers(2**31))))
         for state, value in zip(states, before):
             stack.callback(state.assign, value)
             state.assign(drawn.integers(2**31, size=2).astype(state.dtype))
         yield
+
+
+@contextlib.contextmanager
+def _torch_seeded(seed):
+    """Seeds PyTorch's generators that this process draws from."""
+    import torch
+
+    # `torch.manual_seed` would seed those of all devices.
+    kinds: list = [torch.default_generator]
+    if torch.cuda.is_available():
+        device = torch.cuda.current_device()
+        torch.cuda.init()
+        kinds.append(torch.cuda.default_generators[device])
+    if torch.backends.mps.is_available():
+        kinds.append(torch.mps._get_default_mps_generator())
+    before = [kind.get_state() for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.manual_seed(seed)
+        yield
+    finally:
+        for kind, state in zip(kinds, before):
+            kind.set_state(state)

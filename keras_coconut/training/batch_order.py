@@ -38,10 +38,10 @@ class BatchOrder:
         self._shuffle = shuffle
         self._seed = seed
         self._steps_per_epoch = steps_per_epoch
-        # Of the passes that were used last: threads may be making batches of
-        # two. Each is replaced as a whole.
+        # Of the two passes that were used last, between which threads may be
+        # making batches. Each tuple is replaced as a whole.
         self._orders: tuple[tuple[int, Any], ...] = ()
-        self._pass: tuple[Any, Any] = (None, None)
+        self._passes: tuple[tuple[int, Grouping, Any], ...] = ()
 
     def __len__(self):
         return self._steps_per_epoch or -(-self._total // self._batch_size)
@@ -79,10 +79,10 @@ class BatchOrder:
 
         And the group and the first problem of each batch.
         """
-        key, found = self._pass
-        # The grouping is held, so that no other one can have its identity.
-        if key is not None and key[0] == number and key[1] is grouping:
-            return found
+        for of, known, found in self._passes:
+            # It is held, so that no other one can have its identity.
+            if of == number and known is grouping:
+                return found
         ordered, rows_of = self._ordered(number), []
         if grouping.group_of is None:
             rows_of = [ordered]
@@ -96,8 +96,9 @@ class BatchOrder:
         if self._shuffle and len(rows_of) > 1:
             random = np.random.default_rng([self._seed, 2, number])
             batches = batches[random.permutation(len(batches))]
-        self._pass = ((number, grouping), (rows_of, batches))
-        return rows_of, batches
+        found = rows_of, batches
+        self._passes = (*self._passes[-1:], (number, grouping, found))
+        return found
 
     def _ordered(self, number):
         """Returns all problems in the order of a pass."""

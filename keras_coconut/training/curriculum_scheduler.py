@@ -247,18 +247,23 @@ def _starts(optimizer, weights):
         replicas.build_optimizer(made, weights)
         return made.variables
 
+    def paths(weights):
+        return {start.path for start in fresh(weights)}
+
     state = {variable.path: variable for variable in optimizer.variables}
-    told_apart = len(state) == len(optimizer.variables) and all(
-        start.path in state for start in fresh(weights[:1])
+    common = paths([])
+    # Not weights of one name, nor state that is named by its place, or not at
+    # all, as some of Nadam's.
+    named = len(state) == len(optimizer.variables) and (
+        paths(weights[:1]) & paths(weights[1:2]) <= common <= state.keys()
     )
-    if not told_apart:
-        # Weights of one name, or state that is not named, as Nadam's.
+    if named and all(paths([weight]) <= state.keys() for weight in weights):
+        # One by one: a second state of all may not fit on the device.
+        for weight in weights:
+            for start in fresh([weight]):
+                yield state[start.path], start
+    else:
         yield from zip(optimizer.variables, fresh(weights), strict=True)
-        return
-    for weight in weights:
-        # One by one: a second state of all weights may not fit on the device.
-        for start in fresh([weight]):
-            yield state[start.path], start
 
 
 def _averages(optimizer):

@@ -8,12 +8,7 @@ import keras
 from keras_coconut.execution import replicas
 from keras_coconut.training.callback_state import writes_logs
 from keras_coconut.training.health_monitor import GoBack, HealthMonitor
-from keras_coconut.training.run_state import (
-    describe_optimizer,
-    describe_run,
-    described_rate,
-    with_rate,
-)
+from keras_coconut.training.run_state import describe_run
 from keras_coconut.training.saved_run import SavedRun, resumable
 
 
@@ -96,9 +91,7 @@ def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
         if isinstance(callback, HealthMonitor):
             callback.begin_run(callbacks)
     # Only once, because a run that goes back changes the learning rate.
-    described = _described_as_begun(
-        model, describe_run(model, dataset, callbacks)
-    )
+    described = describe_run(model, dataset, callbacks)
     while True:
         run = SavedRun(callbacks, model, dataset, epochs, verbose, described)
         try:
@@ -107,30 +100,10 @@ def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
         except GoBack:
             # From the last save, as a run that was killed.
             pass
-        finally:
-            # Past Keras' tracking.
-            model.__dict__["_rates"] = (
-                model.optimizer,
-                described_rate(described["optimizer"]),
-                described_rate(describe_optimizer(model)),
-            )
-
-
-def _described_as_begun(model, described):
-    """Returns a description with the learning rate that a run began with.
-
-    Calling the same `fit` again resumes it, in this process too, where
-    callbacks have changed the rate since. Any other rate is the user's.
-    """
-    optimizer, begun, left = model.__dict__.get("_rates", (None,) * 3)
-    found = described["optimizer"]
-    if optimizer is not model.optimizer or left != described_rate(found):
-        return described
-    return {**described, "optimizer": with_rate(found, begun)}
 
 
 def _is_scheduler(callback) -> bool:
-    # Not by its class, which knows the dataset.
+    # Not by its class, whose module imports this one.
     return getattr(callback, "_sets_stages", False)
 
 

@@ -144,12 +144,13 @@ def distribute(
             model_parallel,
         )
         if found.process == 0:
-            print(
-                f"keras_coconut: {found.count} devices and {found.processes} "
-                f"processes share each batch, by {engine}",
-                file=sys.stderr,
-                flush=True,
-            )
+            said = "one device, without an engine"
+            if found.count > 1:
+                said = (
+                    f"{found.count} devices and {found.processes} processes "
+                    f"share each batch, by {engine}"
+                )
+            print(f"keras_coconut: {said}", file=sys.stderr, flush=True)
         yield found
 
 

@@ -5,7 +5,9 @@ opens on another backend. The random state of a backend is restored only on that
 backend.
 """
 
+import os
 import random
+import weakref
 from typing import Any
 
 import keras
@@ -27,12 +29,13 @@ def take_model(model, keep: bool = True) -> dict[str, Any]:
     Args:
         model: a built and compiled `ContinuousThoughtLM`.
         keep: bool. Whether the copies are wanted. Processes that do not write
-            take part in gathering divided variables and keep none of them: a
-            machine may have one process for each of its devices. Defaults to
-            `True`.
+            only take part in gathering divided variables: a machine may have
+            one process for each of its devices. Defaults to `True`.
     """
 
     def take(variable):
+        if not keep and not replicas.is_divided(variable):
+            return None
         found = ops.convert_to_numpy(variable)
         return np.array(found) if keep else None
 
@@ -206,31 +209,54 @@ def describe_optimizer(model) -> dict[str, str]:
     return _flat(keras.saving.serialize_keras_object(model.optimizer))
 
 
-_RATE = "config.learning_rate"
+def described_rates(optimizer: dict[str, str]) -> dict[str, str]:
+    """Returns the learning rates in an optimizer's description."""
+    return {
+        key: text
+        for key, text in optimizer.items()
+        if key.endswith("config.learning_rate")
+    }
 
 
 def described_rate(optimizer: dict[str, str]) -> float | None:
-    """Returns the learning rate in an optimizer's description.
-
-    It is `None` for a schedule.
-    """
-    for key, text in optimizer.items():
-        if key.endswith(_RATE):
-            try:
-                return float(text)
-            except ValueError:
-                return None
+    """Returns the learning rate in a description; `None` for a schedule."""
+    for text in described_rates(optimizer).values():
+        try:
+            return float(text)
+        except ValueError:
+            return None
     return None
 
 
-def with_rate(optimizer: dict[str, str], rate: float | None) -> dict[str, str]:
-    """Returns a description with another learning rate; `None` changes none."""
-    if rate is None:
-        return optimizer
-    return {
-        key: repr(rate) if key.endswith(_RATE) else text
-        for key, text in optimizer.items()
-    }
+def as_begun(described: dict[str, Any], model, folder: str) -> dict[str, Any]:
+    """Returns a description with the learning rates that a run began with.
+
+    Calling the same `fit` again resumes it, in this process too, where
+    callbacks have changed the rates since. Other rates are the user's.
+
+    Args:
+        described: what `describe_run` returned.
+        model: the model that trains.
+        folder: string, where the run is saved.
+    """
+    known = model.__dict__.get("_rates", {}).get(os.path.abspath(folder))
+    if known is None:
+        return described
+    optimizer, begun, left = known
+    found = described["optimizer"]
+    if optimizer() is not model.optimizer or left != described_rates(found):
+        return described
+    return {**described, "optimizer": {**found, **begun}}
+
+
+def note_rates(described: dict[str, Any], model, folder: str) -> None:
+    """Notes the learning rates of a run, for `as_begun`."""
+    # Past Keras' tracking; an old optimizer's state shall not be kept.
+    model.__dict__.setdefault("_rates", {})[os.path.abspath(folder)] = (
+        weakref.ref(model.optimizer),
+        described_rates(described["optimizer"]),
+        described_rates(describe_optimizer(model)),
+    )
 
 
 def _name(loss):

@@ -51,7 +51,9 @@ class SavedRun(keras.callbacks.CallbackList):
         # Before a callback begins a log.
         self._logs_before = log_sizes(callbacks)
         self._dataset = dataset
-        self._described = described
+        self._described = run_state.as_begun(
+            described, model, self._options.folder
+        )
         self._is_first = replicas.process_index() == 0
         if replicas.num_processes() > 1 and not isinstance(
             self._options.every, int
@@ -157,6 +159,7 @@ class SavedRun(keras.callbacks.CallbackList):
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
+        self._note_rates()
         self._epoch, self._first_step = epoch, 0
         if self._restored is not None:
             self._first_step = self._restored["step"]
@@ -194,6 +197,7 @@ class SavedRun(keras.callbacks.CallbackList):
         self._dataset.first_batch = 0
         self._restored = None
         super().on_epoch_end(epoch, logs)
+        self._note_rates()
         ends = epoch + 1 == self.params["epochs"] or self._model.stop_training
         if ends or self._is_due():
             self._save(epoch + 1, 0)
@@ -201,6 +205,11 @@ class SavedRun(keras.callbacks.CallbackList):
             self._saves.wait()
 
     # === Saving ===
+
+    def _note_rates(self):
+        # Where an epoch begins or ends: within it, JAX has the variables.
+        model, folder = self._options.model, self._options.folder
+        run_state.note_rates(self._described, model, folder)
 
     def _is_due(self):
         if isinstance(self._options.every, datetime.timedelta):
@@ -267,8 +276,8 @@ class SavedRun(keras.callbacks.CallbackList):
             )
         if wrong is None and step % model.steps_per_execution:
             wrong = (
-                f"a save behind step {step} of an epoch, which does not end "
-                f"an execution of {model.steps_per_execution} steps"
+                f"a save after step {step} of an epoch, which is no multiple "
+                f"of `steps_per_execution`={model.steps_per_execution}"
             )
         if wrong:
             raise ValueError(

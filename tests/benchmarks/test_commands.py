@@ -386,8 +386,13 @@ def test_saving(capsys, tmp_path):
     # Before the steps 1, 3 and 5, and behind the last.
     assert found["saves"] == 4
     more = found["seconds_with_saves"] - found["seconds_without"]
-    every_step = 50 * found["seconds_without"] / 5
-    assert found["overhead"] == pytest.approx(more / 4 / every_step, abs=0.01)
+    of_a_save, of_a_step = (
+        found[f"seconds_of_a_{name}"] for name in ("save", "step")
+    )
+    assert of_a_save == pytest.approx(more / 4, abs=1e-4)
+    assert of_a_step == pytest.approx(found["seconds_without"] / 5, abs=1e-4)
+    share = of_a_save / (50 * of_a_step)
+    assert found["overhead"] == pytest.approx(share, abs=1e-4)
     # Weights and two moments: a layer's 12 d^2 and 13 d numbers, the vocabulary
     # and positions of 800 rows at most.
     layer, rows = 12 * 32**2 + 13 * 32, 32 * 800

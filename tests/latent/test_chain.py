@@ -37,8 +37,8 @@ def plainly(monkeypatch):
 @pytest.mark.parametrize(
     "layers, counts, idle, rematerialize, markers",
     [
-        (2, [2, 0, 1, 3], 1, True, True),
-        (6, [2, 0, 1], 0, False, False),
+        (2, [2, 0, 1, 3], 1, True, False),
+        (6, [2, 0, 1], 0, False, True),
     ],
 )
 def test_the_gradient(plainly, layers, counts, idle, rematerialize, markers):

@@ -155,7 +155,7 @@ def test_rematerialized_is_the_same(dropout, iterations):
     for rematerialize in (False, True):
         keras.utils.set_random_seed(7)
         model = tiny.text_model(
-            layers=2 if BACKEND == "torch" else 1,
+            layers=2,
             dropout=dropout,
             rematerialize=rematerialize,
             num_iterations=iterations,
@@ -297,7 +297,6 @@ def passes(monkeypatch):
     return found
 
 
-@pytest.mark.thorough
 def test_one_pass_each(text_model, passes):
     x, _, _ = batch(text_model, [0, 3, 1], idle=2)
     with tiny.loops_in_python():

@@ -62,6 +62,7 @@ def test_a_clone_reads_the_question():
     assert np.abs(logits(clone, x) - logits(clone, other)).max() > 0.1
 
 
+@pytest.mark.thorough
 def test_a_clone_trains_and_answers():
     model = tiny.compiled(tiny.text_model(layers=1))
     clone = keras.models.clone_model(model)

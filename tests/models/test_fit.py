@@ -199,6 +199,25 @@ def test_gradient_accumulation(batches):
         )
 
 
+def test_what_stops_a_step_leaves_the_model(batches, monkeypatch):
+    """Such as Ctrl-C while JAX compiles, when Keras holds the variables."""
+    x, _, _ = batches
+    model = tiny.compiled(small_model())
+    before = model.get_weights()
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model.latent_decoder), "call", stop)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(x, batch_size=8, verbose=0)
+    for one, two in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, two)
+    model.fit(x, batch_size=8, verbose=0)
+    assert int(model.optimizer.iterations) == 1
+
+
 @pytest.mark.thorough
 def test_dropout(batches):
     """Random while training, absent otherwise, and it trains."""

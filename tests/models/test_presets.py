@@ -72,7 +72,11 @@ def test_other_files_of_the_folder_stay(whole, tmp_path):
     import keras_coconut
 
     model = keras_coconut.ContinuousThoughtLM.from_preset(whole)
-    others = ["epoch3.weights.h5", "best.weights.json", "model_old.safetensors"]
+    others = [
+        *("epoch3.weights.h5", "model_3.weights.h5", "best.weights.json"),
+        "model_old.safetensors",
+    ]
+    (tmp_path / "link").symlink_to("nowhere")
     of_before = ["model_00001.weights.h5", "model.weights.json"]
     for name in [*others, *of_before]:
         (tmp_path / name).write_text("the user's")

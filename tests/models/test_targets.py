@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 import tiny
 
-METHODS = ["fit", "evaluate", "batches"]
+METHODS = [
+    "fit",
+    pytest.param("evaluate", marks=pytest.mark.thorough),
+    pytest.param("batches", marks=pytest.mark.thorough),
+]
 
 
 @pytest.fixture

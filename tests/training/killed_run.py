@@ -28,6 +28,8 @@ def start(folder, when=None, **variables):
     environment.pop(WHEN, None)
     if when is not None:
         environment[WHEN] = when
+        # It reads JAX's cache, and leaves no half of a program in it.
+        environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1e9"
     folder.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
         [sys.executable, __file__, str(folder)],

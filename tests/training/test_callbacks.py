@@ -64,6 +64,7 @@ def assert_same_weights(mine, theirs, **kwargs):
         np.testing.assert_allclose(one, two, **kwargs)
 
 
+@pytest.mark.thorough
 def test_averages_of_the_weights(first):
     """Swapped for what is evaluated; training goes on as without."""
 

@@ -149,8 +149,12 @@ def test_parts_of_a_batch_outside_of_distribute(monkeypatch):
     for method in (model.fit, model.evaluate):
         with pytest.raises(ValueError, match=r"within `keras_coconut.distri"):
             method(dataset, verbose=0)
-    with pytest.raises(ValueError, match="`predict` must be called in a prog"):
-        model.predict(tiny.problems(6), curriculum=curriculum)
+    x, _, _ = model.preprocessor(tiny.problems(6))
+    given = [tiny.problems(6), dataset] + ([x] if BACKEND == "jax" else [])
+    for data in given:
+        options = {"curriculum": curriculum} if data is given[0] else {}
+        with pytest.raises(ValueError, match="`predict` must be called in a"):
+            model.predict(data, **options)
 
 
 def test_arrays_where_several_processes_train(monkeypatch):

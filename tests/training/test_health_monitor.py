@@ -118,6 +118,7 @@ def named(dataset, epoch, *steps):
     )
 
 
+@pytest.mark.thorough
 def test_nothing_is_said_of_a_training_that_is_well(messages):
     plain, expected = train()
     watched, history = train(monitor=monitor(thoughts_every=3))
@@ -230,7 +231,6 @@ def test_what_goes_back_as_if_nothing_had_been_is_the_undisturbed_run(
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.thorough
 def test_it_goes_on_without_the_batches_and_with_a_lower_rate(
     tmp_path, messages
 ):
@@ -308,6 +308,7 @@ def test_thoughts_that_explode(messages):
     assert message.startswith("epoch 3: the mean norm of thoughts is ")
 
 
+@pytest.mark.thorough
 def test_thoughts_that_collapse(messages):
     def one_direction(gamma):
         return gamma * 1e-6

@@ -1,4 +1,4 @@
-"""Plots as figures. They need matplotlib, from the extra `examples`."""
+"""Plots as figures, made by matplotlib."""
 
 from keras_coconut.analysis.plots.accuracies import plot_controls, plot_tokens
 from keras_coconut.analysis.plots.budget import plot_thought_budget
