@@ -83,12 +83,13 @@ class GPTNeoXBlock(Block):
         query, key, value = ops.split(x, 3, axis=-1)
 
         def rotate(x):
-            # Only the first dimensions of a head rotate.
-            turned, rest = ops.split(x, [attention.rotary_dim], axis=-1)
+            # Only the first dimensions of a head rotate. Not `ops.split`: on
+            # PyTorch it asks the device where to cut.
+            size = attention.rotary_dim
             turned = rotated(
-                attention.rotary_embedding_layer, turned, positions
+                attention.rotary_embedding_layer, x[..., :size], positions
             )
-            return ops.concatenate([turned, rest], axis=-1)
+            return ops.concatenate([turned, x[..., size:]], axis=-1)
 
         return rotate(query), rotate(key), value
 

@@ -228,7 +228,7 @@ def make_step(model, name, make, force, look=None) -> None:
                 return function(*state, batches if given else iter(batches))
         except BaseException:
             # Such as Ctrl-C while a program is compiled.
-            if state and not any(v.is_deleted() for v in tree.flatten(state)):
+            if state and not any(map(_is_donated, tree.flatten(state))):
                 _give_back(model, name, state[0])
             raise
         finally:
@@ -285,6 +285,11 @@ def has_values(tensor) -> bool:
     if torch.compiler.is_compiling():
         return False
     return not (torch.is_tensor(tensor) and tensor.is_meta)
+
+
+def _is_donated(value) -> bool:
+    """Whether JAX has given the memory of an array to a program."""
+    return hasattr(value, "is_deleted") and value.is_deleted()
 
 
 def _give_back(model, name, state) -> None:

@@ -26,6 +26,7 @@ from keras_coconut.curriculum import MOST_COUNT
 from keras_coconut.files import folder_aside
 from keras_coconut.models.unrolled_decoder import UnrolledDecoder
 from keras_coconut.text import batches
+from keras_coconut.versions import is_older
 
 ExportFormat = Literal["tf_saved_model", "onnx"]
 
@@ -38,6 +39,7 @@ _WRITERS = {
     ("onnx", "tensorflow"): ("tf2onnx", "onnx"),
     ("onnx", "torch"): ("onnx", "onnxscript"),
 }
+_KERAS_FOR_ONNX_OF_TORCH = "3.15"
 # Formats of Keras' that are not written, and what to do instead.
 _INSTEAD = {
     "openvino": 'export with `format="onnx"` and convert that with `ovc`',
@@ -90,7 +92,7 @@ class Exporting(_Task):
         | --- | --- | --- |
         | `"tf_saved_model"` | TensorFlow, JAX | TensorFlow |
         | `"onnx"` | TensorFlow | `pip install tf2onnx onnx` |
-        | `"onnx"` | PyTorch | `pip install onnx onnxscript` |
+        | `"onnx"` | PyTorch | Keras 3.15, `pip install onnx onnxscript` |
 
         A preset opens on every backend: for a format that yours does not write,
         open it on another one.
@@ -115,7 +117,7 @@ class Exporting(_Task):
                 are given, if the lengths do not fit the backbone, or if the
                 backend, or a model of that dtype, cannot be written in that
                 format; says what to do instead.
-            ImportError: If a package for the format is missing.
+            ImportError: If a package for the format is missing or too old.
 
         Example:
         ```python
@@ -330,7 +332,18 @@ def _check_dtypes(model, format) -> None:
 
 
 def _check_modules(format) -> None:
-    needed = _WRITERS[format, keras.config.backend()]
+    backend = keras.config.backend()
+    if (format, backend) == ("onnx", "torch") and is_older(
+        keras.__version__, _KERAS_FOR_ONNX_OF_TORCH
+    ):
+        raise ImportError(
+            '`format="onnx"` takes Keras '
+            f"{_KERAS_FOR_ONNX_OF_TORCH} or later on PyTorch, where earlier "
+            "ones fix the number of rows: `pip install --upgrade keras`, or "
+            "export the model's preset with KERAS_BACKEND=tensorflow. Found: "
+            f"{keras.__version__}"
+        )
+    needed = _WRITERS[format, backend]
     missing = [n for n in needed if importlib.util.find_spec(n) is None]
     if missing:
         raise ImportError(

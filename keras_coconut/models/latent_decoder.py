@@ -69,9 +69,9 @@ class LatentDecoder(keras.layers.Layer):
         embedded = forward.decoder.embed(
             ops.concatenate([x["question_ids"], response_ids], axis=1)
         )
-        question, response = ops.split(
-            embedded, [x["question_ids"].shape[1]], axis=1
-        )
+        # Not `ops.split`: on PyTorch it asks the device where to cut.
+        length = x["question_ids"].shape[1]
+        question, response = embedded[:, :length], embedded[:, length:]
         thoughts = rollout.think(forward, self.method, question, x, watched)
         hidden = thoughts.last
         if response_ids.shape[1]:

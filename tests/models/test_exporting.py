@@ -15,6 +15,7 @@ import tiny
 from keras import ops
 
 import keras_coconut
+from keras_coconut.models import exporting
 
 BACKEND = keras.config.backend()
 RUNNER = pathlib.Path(__file__).with_name("exported_run.py")
@@ -39,6 +40,12 @@ MODULES = {"tf_saved_model": ["tensorflow"], "onnx": ["onnx", "onnxruntime"]}
 def make(family, monkeypatch):
     monkeypatch.setitem(families.FAMILIES, family, SMALL[family])
     return families.make(family)
+
+
+@pytest.fixture
+def any_keras(monkeypatch):
+    """For tests that stop before the exporter runs."""
+    monkeypatch.setattr(exporting, "_KERAS_FOR_ONNX_OF_TORCH", "0")
 
 
 def batch():
@@ -77,6 +84,10 @@ def run(path, x, folder):
 def test_the_file_computes_what_the_slow_model_does(
     family, format, monkeypatch, tmp_path
 ):
+    if BACKEND == "torch" and exporting.is_older(keras.__version__, "3.15"):
+        with pytest.raises(ImportError, match="takes Keras 3.15 or later"):
+            tiny.text_model(layers=1).export("m", "onnx", lengths=LENGTHS)
+        return
     for module in MODULES[format]:
         pytest.importorskip(module)
     backbone = make(family, monkeypatch)
@@ -113,7 +124,7 @@ def test_without_markers_and_with_iterations(tmp_path):
     )
 
 
-def test_where_the_file_is(tmp_path, capsys, monkeypatch):
+def test_where_the_file_is(tmp_path, capsys, monkeypatch, any_keras):
     monkeypatch.setattr(
         "keras_coconut.models.exporting._write", lambda *_: None
     )
@@ -127,7 +138,7 @@ def test_where_the_file_is(tmp_path, capsys, monkeypatch):
     assert not capsys.readouterr().out
 
 
-def test_an_error_leaves_the_file_of_before(tmp_path, monkeypatch):
+def test_an_error_leaves_the_file_of_before(tmp_path, monkeypatch, any_keras):
     def write(text, error=None):
         def write(model, lengths, path, *_):
             path = pathlib.Path(path)
@@ -182,7 +193,7 @@ def test_onnx_wants_float32(dtype, tmp_path):
 
 
 @pytest.mark.skipif("onnx" not in FORMATS, reason="no ONNX on this backend")
-def test_a_missing_package(tmp_path, monkeypatch):
+def test_a_missing_package(tmp_path, monkeypatch, any_keras):
     import importlib.util
 
     find = importlib.util.find_spec

@@ -70,9 +70,9 @@ def write_bare(folder, config, tensors):
 def write_shards(folder, config, tensors):
     index = {}
     for number, names in enumerate(
-        (sorted(tensors)[::2], sorted(tensors)[1::2])
+        (sorted(tensors)[::2], sorted(tensors)[1::2]), start=1
     ):
-        shard = f"model-{number}.safetensors"
+        shard = f"model-{number:05}-of-00002.safetensors"
         write_model(folder, config, {name: tensors[name] for name in names})
         (folder / "model.safetensors").rename(folder / shard)
         index |= dict.fromkeys(names, shard)
@@ -450,7 +450,8 @@ def test_adapters_become_part_of_the_weights(model, record, tmp_path):
 def test_a_folder_that_holds_something(record, tmp_path, monkeypatch):
     write_shards(tmp_path / "in", gpt2_config(record), gpt2_tensors(record))
     model = plain(tmp_path / "in")
-    (tmp_path / "in" / "notes.txt").write_text("mine")
+    for name in ("model_old.safetensors", "notes.txt"):
+        (tmp_path / "in" / name).write_text("mine")
     before = {p.name: p.read_bytes() for p in (tmp_path / "in").iterdir()}
 
     def fail(*args):
@@ -463,10 +464,11 @@ def test_a_folder_that_holds_something(record, tmp_path, monkeypatch):
     now = {p.name: p.read_bytes() for p in (tmp_path / "in").iterdir()}
     assert now == before
     write(model, tmp_path / "in")
-    # Shards of before would be read beside the new file.
+    # The shards of before are replaced, and other files stay.
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == [
         "config.json",
         "model.safetensors",
+        "model_old.safetensors",
         "notes.txt",
     ]
     tiny.text_model(layers=1).save_to_preset(str(tmp_path / "preset"))

@@ -44,6 +44,7 @@ def test_bad_words(words):
         make_word_tokenizer(words)
 
 
+@tiny_tokenizers.needs_whole_words
 def test_the_words_of_problems():
     problems = [
         {"question": "Is Tom 12?", "steps": ["Tom is 1_2."], "answer": "No, 3"},
