@@ -50,7 +50,8 @@ def test_old_outputs_stay_and_new_rows_start_right(family):
     grown = grow(backbone, NEW, prototype)
     assert grown.vocabulary_size == SIZE + 4
     for old, new in zip(outputs(backbone), outputs(grown), strict=True):
-        np.testing.assert_array_equal(old, new)
+        # A product with more columns may round the last of the old ones anew.
+        np.testing.assert_allclose(old, new, rtol=0, atol=1e-6)
     assert len(tables(grown)) == len(tables(backbone))
     for old, new in zip(tables(backbone), tables(grown)):
         row = old.mean(axis=0) if prototype is None else old[prototype]
