@@ -23,7 +23,7 @@ from keras_coconut.checks import (
     shown,
 )
 from keras_coconut.curriculum import MOST_COUNT
-from keras_coconut.files import folder_aside
+from keras_coconut.folders import folder_aside
 from keras_coconut.models.unrolled_decoder import UnrolledDecoder
 from keras_coconut.text import batches
 from keras_coconut.versions import is_older

@@ -16,7 +16,8 @@ from keras_hub.src.utils import preset_utils
 
 from keras_coconut.backbones import check_family
 from keras_coconut.checks import PathLike, check_path, shown
-from keras_coconut.files import folder_aside, shown_path
+from keras_coconut.files import shown_path
+from keras_coconut.folders import folder_aside
 from keras_coconut.published import loading
 from keras_coconut.published.source import Source
 from keras_coconut.text.marker_tokens import add_thought_tokens
