@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 from keras_coconut.backbones.growth import grow
+from keras_coconut.versions import is_older
 
 SIZE = 50
 NEW = [SIZE, SIZE + 1, SIZE + 3]
@@ -42,6 +43,14 @@ def tables(backbone):
     return [ops.convert_to_numpy(ops.cast(t, "float32")) for t in found]
 
 
+def rounds_by_width():
+    if keras.config.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return is_older(tf.__version__, "2.21")
+
+
 @pytest.mark.parametrize("family", families.chosen(*SOME))
 def test_old_outputs_stay_and_new_rows_start_right(family):
     backbone = made(family)
@@ -50,8 +59,10 @@ def test_old_outputs_stay_and_new_rows_start_right(family):
     grown = grow(backbone, NEW, prototype)
     assert grown.vocabulary_size == SIZE + 4
     for old, new in zip(outputs(backbone), outputs(grown), strict=True):
-        # A product with more columns may round the last of the old ones anew.
-        np.testing.assert_allclose(old, new, rtol=0, atol=1e-6)
+        # In TensorFlow 2.20 a product with more columns may round the last of
+        # the old ones anew.
+        reach = 1e-6 if rounds_by_width() else 0
+        np.testing.assert_allclose(old, new, rtol=0, atol=reach)
     assert len(tables(grown)) == len(tables(backbone))
     for old, new in zip(tables(backbone), tables(grown)):
         row = old.mean(axis=0) if prototype is None else old[prototype]
