@@ -44,6 +44,8 @@ setup(
         # Intervals, paired tests and probes.
         "scipy",
         "sentencepiece",
+        # Probes on one thread.
+        "threadpoolctl",
         "tokenizers",
     ],
     extras_require={

@@ -28,19 +28,26 @@ NAMES = [
     "EarlyStop",
     "Evaluation",
     "ForcedThoughts",
+    "FrontierMass",
+    "GroupMeans",
     "HealthMonitor",
+    "HeightValue",
     "Interval",
     "Layout",
+    "MassShare",
     "McNemar",
     "Measurements",
     "MinimalPair",
     "MinimalPairEvaluation",
     "MinimalPairs",
+    "Parallelism",
+    "PooledMean",
     "Problem",
     "ReportCard",
     "ResumableTraining",
     "SampledEvaluation",
     "SearchTree",
+    "Section",
     "Share",
     "SlotGeometry",
     "Splits",
@@ -53,7 +60,9 @@ NAMES = [
     "ThoughtStates",
     "ThoughtSwap",
     "TrainingTroubleError",
+    "TreeLevel",
     "VectorGeometry",
+    "Verdict",
     "add_thought_tokens",
     "arithmetic_words",
     "classify_response",
@@ -114,7 +123,13 @@ NAMES = [
 ]
 PACKAGES = (analysis, datasets, evaluation, report)
 # What nobody needs for a model: imported by the functions that do.
-LATER = ("matplotlib", "pandas", "scipy", "tensorflow_datasets")
+LATER = (
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "tensorflow_datasets",
+    "threadpoolctl",
+)
 
 # Results, which nobody else makes.
 RESULTS = (
@@ -126,15 +141,22 @@ RESULTS = (
     keras_coconut.EarlyStop,
     keras_coconut.Evaluation,
     keras_coconut.ForcedThoughts,
+    keras_coconut.FrontierMass,
+    keras_coconut.GroupMeans,
+    keras_coconut.HeightValue,
     keras_coconut.Interval,
     keras_coconut.Layout,
+    keras_coconut.MassShare,
     keras_coconut.McNemar,
     keras_coconut.MinimalPair,
     keras_coconut.MinimalPairEvaluation,
     keras_coconut.MinimalPairs,
+    keras_coconut.Parallelism,
+    keras_coconut.PooledMean,
     keras_coconut.ReportCard,
     keras_coconut.SampledEvaluation,
     keras_coconut.SearchTree,
+    keras_coconut.Section,
     keras_coconut.Share,
     keras_coconut.SlotGeometry,
     keras_coconut.Splits,
@@ -145,7 +167,9 @@ RESULTS = (
     keras_coconut.ThoughtProbes,
     keras_coconut.ThoughtStates,
     keras_coconut.ThoughtSwap,
+    keras_coconut.TreeLevel,
     keras_coconut.VectorGeometry,
+    keras_coconut.Verdict,
 )
 # Whose optional arguments may stand in third place, and why.
 POSITIONAL = {

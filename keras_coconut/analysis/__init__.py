@@ -46,14 +46,23 @@ from keras_coconut.analysis.plots import (
     plot_thought_budget,
     plot_tokens,
 )
+from keras_coconut.analysis.pooled_means import PooledMean
 from keras_coconut.analysis.probing.probes import ThoughtProbes, thought_probes
 from keras_coconut.analysis.probing.step_probes import StepProbe
 from keras_coconut.analysis.ranks import effective_rank
+from keras_coconut.analysis.search.group_means import GroupMeans
 from keras_coconut.analysis.search.node_values import StepText
 from keras_coconut.analysis.search.search_tree import SearchTree, search_tree
 from keras_coconut.analysis.search.superposition import (
     Superposition,
     superposition,
+)
+from keras_coconut.analysis.search.tree_figures import (
+    FrontierMass,
+    HeightValue,
+    MassShare,
+    Parallelism,
+    TreeLevel,
 )
 from keras_coconut.analysis.thoughts import DecodedToken, decode_thoughts
 
@@ -64,10 +73,16 @@ __all__ = [
     "DecodedToken",
     "EarlyStop",
     "ForcedThoughts",
+    "FrontierMass",
+    "GroupMeans",
+    "HeightValue",
+    "MassShare",
     "Measurements",
     "MinimalPair",
     "MinimalPairEvaluation",
     "MinimalPairs",
+    "Parallelism",
+    "PooledMean",
     "SearchTree",
     "SlotGeometry",
     "StepProbe",
@@ -77,6 +92,7 @@ __all__ = [
     "ThoughtGeometry",
     "ThoughtProbes",
     "ThoughtSwap",
+    "TreeLevel",
     "VectorGeometry",
     "decode_thoughts",
     "effective_rank",

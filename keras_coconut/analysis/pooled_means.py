@@ -19,6 +19,13 @@ class PooledMean(NamedTuple):
             not independent: the interval is one over problems.
         members: int, their number.
         problems: int, the number of problems that have members.
+
+    Example:
+    ```python
+    found = keras_coconut.superposition(model, graph_problems, num_thoughts=1)
+    pooled = found.inner_products[0].frontier
+    pooled.mean, pooled.margin, pooled.members
+    ```
     """
 
     mean: float

@@ -142,7 +142,8 @@ def report_card(
         ValueError: If there are fewer than two problems, if one does not fit a
             model, or if an argument is invalid.
         OSError: If `path` cannot be written.
-        ImportError: If SciPy is not installed; with `path`, also matplotlib.
+        ImportError: If SciPy or threadpoolctl is not installed; with `path`,
+            also matplotlib.
 
     Example:
     ```python
@@ -217,8 +218,8 @@ def _check(model, problems, control, num_thoughts, others) -> Inputs:
 
 
 def _check_packages(path) -> None:
-    needed = ["scipy"] if path is None else ["scipy", "matplotlib"]
-    for name in needed:
+    needed = ["scipy", "threadpoolctl"]
+    for name in needed if path is None else [*needed, "matplotlib"]:
         if importlib.util.find_spec(name) is None:
             raise ImportError(
                 f"`report_card` needs {name}, which `pip install {name}` "

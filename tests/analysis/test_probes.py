@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tiny
+from scipy import optimize, special
 
 import keras_coconut
 from keras_coconut.analysis.probing import probes, softmax_regression
@@ -283,6 +284,36 @@ def test_regression_against_plain_descent():
     np.testing.assert_allclose(found[-1], offsets, atol=5e-3)
     right = np.argmax(x @ weights + offsets, axis=1)
     np.testing.assert_array_equal(softmax_regression.predict(x, found), right)
+
+
+@pytest.mark.any_backend
+def test_regression_where_directions_vary_unequally():
+    """As hidden states do: a search in their own units ends too early."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(160, 120)) * np.geomspace(20, 0.2, 120)
+    labels = random.integers(0, 20, 160)
+    found = softmax_regression.fit(x, labels, 20, 1.0)
+
+    def loss(flat):
+        weights = flat.reshape(121, 20)
+        logits = x @ weights[:-1] + weights[-1]
+        chances = special.log_softmax(logits, axis=1)
+        errors = np.exp(chances) - np.eye(20)[labels]
+        slope = np.vstack([x.T @ errors + weights[:-1], errors.sum(axis=0)])
+        cost = (weights[:-1] ** 2).sum() / 2 - chances[range(160), labels].sum()
+        return cost, slope.ravel()
+
+    # As many steps as it takes.
+    exact = optimize.minimize(
+        loss,
+        np.zeros(121 * 20),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 9999, "maxfun": 9999, "ftol": 1e-13, "gtol": 1e-7},
+    ).x.reshape(121, 20)
+    mine, theirs = (x @ w[:-1] + w[-1] for w in (found, exact))
+    assert 10 < abs(theirs).max()
+    np.testing.assert_allclose(mine, theirs, atol=0.5)
 
 
 @pytest.mark.any_backend

@@ -44,7 +44,16 @@ def held_bytes(variables):
     return found
 
 
-def run(count, saves=None, **options):
+def next_number():
+    """What dropout draws from next on PyTorch."""
+    if os.environ["KERAS_BACKEND"] != "torch":
+        return None
+    import torch
+
+    return float(torch.rand(()))
+
+
+def run(count, saves=None, of_model=None, **options):
     import keras
     import numpy as np
     import tiny
@@ -65,7 +74,7 @@ def run(count, saves=None, **options):
     with keras_coconut.distribute(count, **options) as devices:
         assert devices.count * devices.model_parallel == count, devices
         keras.utils.set_random_seed(3)
-        model = tiny.text_model(layers=2)
+        model = tiny.text_model(**{"layers": 2, **(of_model or {})})
         # The last batch holds 2 problems, and 6 rows that fill it up.
         dataset, validation = (
             keras_coconut.CurriculumDataset(
@@ -84,6 +93,11 @@ def run(count, saves=None, **options):
             StepLosses(),
             keras_coconut.HealthMonitor(thoughts_every=2),
         ]
+        if keras.config.backend() == "torch":
+            import torch
+
+            # Each process drops other numbers, as the documentation says.
+            torch.manual_seed(devices.process)
         if saves:
             callbacks.append(keras_coconut.ResumableTraining(saves, every=2))
         history = model.fit(
@@ -112,6 +126,8 @@ def run(count, saves=None, **options):
             "predictions": list(found.predictions),
             "logits": [float(logits.mean()), *logits.shape],
             "weights": [float(np.abs(weight).sum()) for weight in weights],
+            "optimizer": type(model.optimizer).__name__,
+            "next_number": next_number(),
             "weight_bytes": held_bytes(model.trainable_variables),
             "state_bytes": held_bytes(model.optimizer.variables),
         }
@@ -124,6 +140,7 @@ def main(count, *options):
     result = run(
         count,
         os.environ.get("DIVIDED_RUN_SAVES"),
+        json.loads(os.environ.get("DIVIDED_RUN_MODEL", "{}")),
         **{name: ast.literal_eval(value) for name, value in options.items()},
     )
     # At once: the processes of `torchrun` share their output, and `print`

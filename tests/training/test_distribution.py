@@ -2,7 +2,9 @@
 
 import json
 
+import divided_run
 import keras
+import numpy as np
 import pytest
 import tiny
 from launched import alone, assert_near, divided
@@ -23,16 +25,37 @@ def test_as_on_one_device():
 
 
 def test_a_run_of_two_processes_resumes(tmp_path):
+    """Each process goes on with its own random numbers."""
     if BACKEND != "torch":
         pytest.skip("one process computes on all devices of this machine")
-    saves = {"DIVIDED_RUN_SAVES": str(tmp_path)}
-    first, _ = divided(2, **saves)
+    saves = {
+        "DIVIDED_RUN_SAVES": str(tmp_path),
+        "DIVIDED_RUN_MODEL": json.dumps({"dropout": 0.1}),
+    }
+    first, second = divided(2, **saves)
+    assert first["next_number"] != second["next_number"]
     newest = max(tmp_path.glob("*.save"))
     newest.unlink()  # As if the run had been killed before the last save.
     resumed, other = divided(2, **saves)
     assert resumed["weights"] == first["weights"] == other["weights"]
+    assert resumed["next_number"] == first["next_number"]
+    assert other["next_number"] == second["next_number"]
     assert resumed["val_loss"] == first["val_loss"]
     assert 0 < len(resumed["losses"]) < len(first["losses"])
+
+
+def test_a_scaled_loss_on_several_devices():
+    """`mixed_float16` scales the loss, so that small gradients survive."""
+    if BACKEND != "tensorflow":
+        pytest.skip("of its strategies, which sum what each device scales")
+    of_model = {"dtype": "mixed_float16", "layers": 1}
+    one = divided_run.run(1, of_model=of_model)
+    (two,) = divided(2, DIVIDED_RUN_MODEL=json.dumps(of_model))
+    assert two["optimizer"] == one["optimizer"] == "LossScaleOptimizer"
+    for key in ("losses", "val_loss"):
+        np.testing.assert_allclose(two[key], one[key], rtol=5e-3, err_msg=key)
+    # The biases of keys have no gradient but what float16 rounds.
+    np.testing.assert_allclose(two["weights"], one["weights"], rtol=3e-2)
 
 
 # === What is refused ===

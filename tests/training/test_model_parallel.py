@@ -10,7 +10,7 @@ import keras_hub
 import numpy as np
 import optimizer_parts_run
 import pytest
-from launched import alone, assert_near, divided, run, torchrun
+from launched import SCRIPT, alone, assert_near, divided, run, torchrun
 
 from keras_coconut.backbones import layouts
 
@@ -116,6 +116,17 @@ def test_a_curriculum_as_on_one_device(tmp_path):
     assert resumed["weights"] == first["weights"]
     assert resumed["val_loss"] == first["val_loss"]
     assert 0 < len(resumed["losses"]) < len(first["losses"])
+    if BACKEND == "jax":
+        # What devices share is written as a whole: another backend goes on.
+        max(tmp_path.glob("*.save")).unlink()
+        (elsewhere,) = run(SCRIPT, 1, KERAS_BACKEND="torch", **saves)
+        assert 0 < len(elsewhere["losses"]) < len(first["losses"])
+        np.testing.assert_allclose(
+            elsewhere["val_loss"], first["val_loss"], atol=1e-4
+        )
+        np.testing.assert_allclose(
+            elsewhere["weights"], first["weights"], rtol=1e-3
+        )
 
 
 # === An optimizer in parts ===

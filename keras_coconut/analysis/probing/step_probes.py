@@ -79,10 +79,15 @@ class Trainer:
 
     def table(self, vectors, used, progress) -> Probes:
         """Returns the probes of vectors (B, K, D), where they are used."""
-        return tuple(
-            self._slot(vectors[:, slot].astype("float64"), rows, progress)
-            for slot, rows in enumerate(used.T)
-        )
+        from threadpoolctl import threadpool_limits
+
+        # NumPy and SciPy have threads of their own, and products this small
+        # take ten times as long if the ones wait for the others.
+        with threadpool_limits(1, user_api="blas"):
+            return tuple(
+                self._slot(vectors[:, slot].astype("float64"), rows, progress)
+                for slot, rows in enumerate(used.T)
+            )
 
     def _slot(self, vectors, used, progress) -> tuple[StepProbe | None, ...]:
         """Returns the probe of each step; `used` is a bool array (B,)."""

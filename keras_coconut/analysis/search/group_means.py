@@ -25,6 +25,13 @@ class GroupMeans(NamedTuple):
         optimal: of those of the frontier on a shortest path to the target; for
             edges, of those along such a path.
         not_reachable: of all others.
+
+    Example:
+    ```python
+    found = keras_coconut.superposition(model, graph_problems, num_thoughts=1)
+    means = found.inner_products[0]
+    means.frontier.mean, means.not_reachable.mean
+    ```
     """
 
     reachable: PooledMean

@@ -30,6 +30,13 @@ class MassShare(NamedTuple):
             is the end of a step.
         excess_by_frequency: an `Interval`, the mean over problems of how much
             more the share is than that.
+
+    Example:
+    ```python
+    found = keras_coconut.search_tree(model, graph_problems, num_thoughts=[0])
+    mass = found.levels[0].frontier_mass.frontier
+    mass.share.mean, mass.chance, mass.excess
+    ```
     """
 
     share: Interval
@@ -54,6 +61,13 @@ class FrontierMass(NamedTuple):
             and `beyond` it adds to 1.
         on_nodes: an `Interval`, the mean probability that the step names a
             node of the problem at all.
+
+    Example:
+    ```python
+    found = keras_coconut.search_tree(model, graph_problems, num_thoughts=[0])
+    mass = found.levels[0].frontier_mass
+    mass.frontier.share, mass.unreachable.share
+    ```
     """
 
     frontier: MassShare
@@ -78,6 +92,13 @@ class Parallelism(NamedTuple):
             frontier, over problems whose frontier has two or more nodes.
         uniform_gap: float, what `relative_gap` is if all nodes of a frontier
             have the same value, over the same problems.
+
+    Example:
+    ```python
+    found = keras_coconut.search_tree(model, graph_problems, num_thoughts=[0])
+    parallelism = found.levels[0].parallelism
+    parallelism.relative_gap, parallelism.uniform_gap
+    ```
     """
 
     curves: np.ndarray
@@ -98,6 +119,13 @@ class HeightValue(NamedTuple):
         reaching: the `PooledMean` of nodes from which a path leads to the
             target.
         not_reaching: the `PooledMean` of the others.
+
+    Example:
+    ```python
+    found = keras_coconut.search_tree(model, graph_problems, num_thoughts=[0])
+    for value in found.levels[0].heights["longest"]:
+        print(value.height, value.reaching.mean, value.not_reaching.mean)
+    ```
     """
 
     height: int
@@ -122,6 +150,13 @@ class TreeLevel:
         parallelism: a `Parallelism`, or `None`.
         heights: dictionary from `"shortest"` and `"longest"`, the distance to a
             leaf that is meant, to a tuple of `HeightValue`s; or `None`.
+
+    Example:
+    ```python
+    found = keras_coconut.search_tree(model, graph_problems, num_thoughts=[0])
+    level = found.levels[0]
+    level.num_thoughts, level.depth, level.num_problems
+    ```
     """
 
     num_thoughts: int
