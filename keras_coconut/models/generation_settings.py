@@ -17,11 +17,10 @@ from keras_coconut.checks import (
 )
 from keras_coconut.models.sampling import Draws
 from keras_coconut.text.arrays import per_row_counts
+from keras_coconut.text.questions import rounded_up
 
 # Generated when no `max_length` is given, room permitting.
 _DEFAULT_MAX_LENGTH = 128
-# A program is compiled for each length: few lengths, few programs.
-_LENGTH_STEP = 32
 
 
 class Settings(NamedTuple):
@@ -158,7 +157,7 @@ def response_slots(model, limits, settings) -> int:
     # With such a sampler, tokens after a limit influence those before it.
     if settings.max_length is not None or isinstance(model.sampler, one_go):
         return longest
-    return -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    return rounded_up(longest)
 
 
 def response_limits(model, lengths, max_length, texts=None):

@@ -6,8 +6,13 @@ from keras_coconut.checks import check_instance, shown
 from keras_coconut.text import arrays, batches
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 
-# A program is compiled for each question length: few lengths, few programs.
+# A program is compiled for each length: few lengths, few programs.
 _LENGTH_STEP = 32
+
+
+def rounded_up(length: int) -> int:
+    """Returns a length of questions or responses, of the few there are."""
+    return -(-length // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def read_questions(model, questions, num_thoughts, name="questions"):
@@ -88,7 +93,7 @@ def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
         x = batches.pack_questions(
             [questions[row] for row in filled],
             [num_thoughts[row] for row in filled],
-            question_length=-(-longest // _LENGTH_STEP) * _LENGTH_STEP,
+            question_length=rounded_up(longest),
         )
         slots = x["thought_mask"].shape[1]
         if thoughts is not None and slots:
