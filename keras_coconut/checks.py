@@ -4,6 +4,7 @@ Every check returns the value in the type that the caller works with, so that
 NumPy numbers and flags do not end up in JSON files or configs.
 """
 
+import importlib.util
 import math
 import numbers
 import operator
@@ -214,6 +215,21 @@ def check_verbose(value) -> int:
         return check_count("verbose", value, most=2)
     except ValueError:
         raise refuse("verbose", '"auto", 0, 1 or 2', value) from None
+
+
+def check_installed(function: str, *packages: str) -> None:
+    """Raises an `ImportError` for the first package that is missing.
+
+    Args:
+        function: string, the name of the function that needs them.
+        *packages: strings.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(
+                f"`{function}` needs {package}, which `pip install {package}` "
+                "installs"
+            )
 
 
 def is_flag(value) -> bool:

@@ -118,3 +118,10 @@ def test_what_is_no_text():
 
 def test_one_check_of_text_for_problems_and_for_all_else():
     assert problem_values.check_text is checks.check_text
+
+
+def test_packages_that_are_missing():
+    checks.check_installed("f", "numpy", "json")
+    expected = "`f` needs not_there, which `pip install not_there` installs"
+    with pytest.raises(ImportError, match=expected):
+        checks.check_installed("f", "numpy", "not_there", "nor_this")

@@ -1,7 +1,6 @@
 """The report card: what a model's thoughts do, measured and said in words."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from keras_coconut.checks import (
     PathLike,
     Verbose,
     check_count,
+    check_installed,
     check_path,
     check_verbose,
     refuse,
@@ -159,9 +159,10 @@ def report_card(
         num_thoughts,
         (sample_size, num_pairs, max_length, batch_size, seed, verbose),
     )
+    check_installed("report_card", "scipy", "threadpoolctl")
     if path is not None:
         check_files(path)
-    _check_packages(path)
+        check_installed("report_card", "matplotlib")
     planned = parts.plan(inputs)
     sections = _measure(planned, inputs.verbose)
     if inputs.verbose:
@@ -215,16 +216,6 @@ def _check(model, problems, control, num_thoughts, others) -> Inputs:
         seed,
         verbose,
     )
-
-
-def _check_packages(path) -> None:
-    needed = ["scipy", "threadpoolctl"]
-    for name in needed if path is None else [*needed, "matplotlib"]:
-        if importlib.util.find_spec(name) is None:
-            raise ImportError(
-                f"`report_card` needs {name}, which `pip install {name}` "
-                "installs"
-            )
 
 
 def _measure(planned, verbose) -> dict[str, Section]:

@@ -2,14 +2,14 @@
 
 import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
 import tiny
-from scipy import optimize, special
 
 import keras_coconut
-from keras_coconut.analysis.probing import probes, softmax_regression
+from keras_coconut.analysis.probing import probes
 from keras_coconut.analysis.probing.probes import thought_probes
 from keras_coconut.analysis.probing.step_labels import read_labels, step_labels
 from keras_coconut.analysis.probing.step_probes import sign_test
@@ -267,80 +267,6 @@ def test_labels_of_steps():
     assert found.numbers.tolist() == [[0, -1], [1, -1]]
 
 
-@pytest.mark.any_backend
-def test_regression_against_plain_descent():
-    random = np.random.default_rng(0)
-    x = random.normal(size=(30, 4))
-    labels = random.integers(0, 3, 30)
-    found = softmax_regression.fit(x, labels, 3, 2.0)
-    weights, offsets = np.zeros((4, 3)), np.zeros(3)
-    for _ in range(3000):
-        exponents = np.exp(x @ weights + offsets)
-        errors = exponents / exponents.sum(axis=1, keepdims=True)
-        errors -= np.eye(3)[labels]
-        weights -= 0.02 * (x.T @ errors + 2 * weights)
-        offsets -= 0.02 * errors.sum(axis=0)
-    np.testing.assert_allclose(found[:-1], weights, atol=5e-3)
-    np.testing.assert_allclose(found[-1], offsets, atol=5e-3)
-    right = np.argmax(x @ weights + offsets, axis=1)
-    np.testing.assert_array_equal(softmax_regression.predict(x, found), right)
-
-
-@pytest.mark.any_backend
-def test_regression_where_directions_vary_unequally():
-    """As hidden states do: a search in their own units ends too early."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=(160, 120)) * np.geomspace(20, 0.2, 120)
-    labels = random.integers(0, 20, 160)
-    found = softmax_regression.fit(x, labels, 20, 1.0)
-
-    def loss(flat):
-        weights = flat.reshape(121, 20)
-        logits = x @ weights[:-1] + weights[-1]
-        chances = special.log_softmax(logits, axis=1)
-        errors = np.exp(chances) - np.eye(20)[labels]
-        slope = np.vstack([x.T @ errors + weights[:-1], errors.sum(axis=0)])
-        cost = (weights[:-1] ** 2).sum() / 2 - chances[range(160), labels].sum()
-        return cost, slope.ravel()
-
-    # As many steps as it takes.
-    exact = optimize.minimize(
-        loss,
-        np.zeros(121 * 20),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 9999, "maxfun": 9999, "ftol": 1e-13, "gtol": 1e-7},
-    ).x.reshape(121, 20)
-    mine, theirs = (x @ w[:-1] + w[-1] for w in (found, exact))
-    assert 10 < abs(theirs).max()
-    np.testing.assert_allclose(mine, theirs, atol=0.5)
-
-
-@pytest.mark.any_backend
-def test_what_the_training_rows_do_not_span_is_left_out():
-    """With fewer rows than directions, nothing of the fit is lost."""
-    random = np.random.default_rng(0)
-    x = random.normal(2, 3, size=(20, 50))
-    x[:, 7] = 5
-    labels = random.integers(0, 3, 20)
-    fold_of = np.arange(20) % 4
-    for turned, held_out in softmax_regression.prepared(x, fold_of, 4):
-        assert turned.shape == (20, 15)
-        train = x[~held_out]
-        spread = np.where(train.std(axis=0) > 0, train.std(axis=0), 1)
-        plain = (x - train.mean(axis=0)) / spread
-        found = [
-            each @ weights[:-1] + weights[-1]
-            for each in (turned, plain)
-            for weights in [
-                softmax_regression.fit(
-                    each[~held_out], labels[~held_out], 3, 1.0
-                )
-            ]
-        ]
-        np.testing.assert_allclose(*found, atol=2e-2)
-
-
 def test_a_real_model(text_model, capsys):
     of = tiny.problems(12)
     control = tiny.compiled(tiny.text_model(layers=1, thought_kind="pause"))
@@ -407,3 +333,17 @@ def test_arguments_are_refused_before_any_work(
     arguments = dict(problems=tiny.problems(6), num_thoughts=1)
     with pytest.raises(ValueError, match=message):
         thought_probes(text_model, **{**arguments, **change})
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("package", ["scipy", "threadpoolctl"])
+@pytest.mark.parametrize("measure", [thought_probes, keras_coconut.report_card])
+def test_packages_are_looked_for_first(
+    text_model, monkeypatch, package, measure
+):
+    """Before anything is computed."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(probes, "read_states", None)
+    expected = f"`{measure.__name__}` needs {package}, which `pip install"
+    with pytest.raises(ImportError, match=expected):
+        measure(text_model, tiny.problems(12), num_thoughts=1)

@@ -53,7 +53,17 @@ def next_number():
     return float(torch.rand(()))
 
 
-def run(count, saves=None, of_model=None, **options):
+def make_optimizer(name):
+    import keras
+
+    if name == "SGD":
+        # A gradient that is twice too large makes a step twice too large.
+        return keras.optimizers.SGD(0.03)
+    # Clipped: of the gradient of the whole batch, not of a device's part.
+    return keras.optimizers.AdamW(1e-3, global_clipnorm=1.0)
+
+
+def run(count, saves=None, of_model=None, optimizer="AdamW", **options):
     import keras
     import numpy as np
     import tiny
@@ -86,8 +96,7 @@ def run(count, saves=None, of_model=None, **options):
             )
             for rows in (18, 9)
         )
-        # Clipped: of the gradient of the whole batch, not of a device's part.
-        tiny.compiled(model, keras.optimizers.AdamW(1e-3, global_clipnorm=1.0))
+        tiny.compiled(model, make_optimizer(optimizer))
         callbacks = [
             keras_coconut.CurriculumScheduler(dataset, validation),
             StepLosses(),
@@ -141,6 +150,7 @@ def main(count, *options):
         count,
         os.environ.get("DIVIDED_RUN_SAVES"),
         json.loads(os.environ.get("DIVIDED_RUN_MODEL", "{}")),
+        os.environ.get("DIVIDED_RUN_OPTIMIZER", "AdamW"),
         **{name: ast.literal_eval(value) for name, value in options.items()},
     )
     # At once: the processes of `torchrun` share their output, and `print`

@@ -116,18 +116,21 @@ def test_a_curriculum_as_on_one_device(tmp_path):
     assert resumed["weights"] == first["weights"]
     assert resumed["val_loss"] == first["val_loss"]
     assert 0 < len(resumed["losses"]) < len(first["losses"])
-    if BACKEND == "jax":
-        # What devices share is written as a whole: another backend goes on.
-        pytest.importorskip("torch")
-        max(tmp_path.glob("*.save")).unlink()
-        (elsewhere,) = run(SCRIPT, 1, KERAS_BACKEND="torch", **saves)
-        assert 0 < len(elsewhere["losses"]) < len(first["losses"])
-        np.testing.assert_allclose(
-            elsewhere["val_loss"], first["val_loss"], atol=1e-4
-        )
-        np.testing.assert_allclose(
-            elsewhere["weights"], first["weights"], rtol=1e-3
-        )
+
+
+@of_jax
+def test_another_backend_goes_on(tmp_path):
+    """What devices divide is saved as a whole."""
+    pytest.importorskip("torch")
+    saves = {"DIVIDED_RUN_SAVES": str(tmp_path)}
+    (first,) = divided(*OPTION["jax"], **saves)
+    max(tmp_path.glob("*.save")).unlink()  # As above.
+    (resumed,) = run(SCRIPT, 1, KERAS_BACKEND="torch", **saves)
+    assert 0 < len(resumed["losses"]) < len(first["losses"])
+    np.testing.assert_allclose(
+        resumed["val_loss"], first["val_loss"], atol=1e-4
+    )
+    np.testing.assert_allclose(resumed["weights"], first["weights"], rtol=1e-3)
 
 
 # === An optimizer in parts ===

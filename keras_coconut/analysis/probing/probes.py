@@ -19,6 +19,7 @@ from keras_coconut.analysis.probing.step_probes import (
 from keras_coconut.checks import (
     Verbose,
     check_count,
+    check_installed,
     check_number,
     check_verbose,
     shown,
@@ -98,6 +99,9 @@ def thought_probes(
     `majority` and `shuffled`, with its `selectivity`, with the `question`, from
     which much can be read before any thought, and with a `control` model.
 
+    While probes are trained, NumPy and SciPy multiply matrices on one thread in
+    the whole process.
+
     Args:
         model: a `ContinuousThoughtLM` with a preprocessor.
         problems: iterable of `Problem`s, with at least as many different
@@ -125,6 +129,7 @@ def thought_probes(
     Raises:
         ValueError: If no problem thinks or has a label, if there are too few
             problems, if one does not fit a model, or if an argument is invalid.
+        ImportError: If SciPy or threadpoolctl is not installed.
 
     Example:
     ```python
@@ -135,6 +140,7 @@ def thought_probes(
                 print(slot, step, probe.accuracy, probe.selectivity)
     ```
     """
+    check_installed("thought_probes", "scipy", "threadpoolctl")
     verbose = check_verbose(verbose)
     seed = check_count("seed", seed)
     folds = check_count("folds", folds, least=2)

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# Enough for tens of labels. With hundreds the search may end a little early.
 _MOST_ITERATIONS = 200
-# The relative change of the loss at which it ends: less changes no prediction.
+# The relative change of the loss at which it ends: less changes hardly a
+# prediction.
 _FINE_ENOUGH = 1e-6
 
 

@@ -1,6 +1,7 @@
 """Probes of one step from one slot: how they are trained and compared."""
 
 import dataclasses
+import threading
 
 import numpy as np
 
@@ -55,6 +56,10 @@ class StepProbe:
     p_value: float | None = None
 
 
+# The limit on threads holds for the process: two at once would each restore
+# what they found, and the last could find the limit of the first.
+_ONE_AT_A_TIME = threading.Lock()
+
 # By slot, then by step. `None` where too few problems have both.
 Probes = tuple[tuple[StepProbe | None, ...], ...]
 
@@ -83,7 +88,7 @@ class Trainer:
 
         # NumPy and SciPy have threads of their own, and products this small
         # take ten times as long if the ones wait for the others.
-        with threadpool_limits(1, user_api="blas"):
+        with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
             return tuple(
                 self._slot(vectors[:, slot].astype("float64"), rows, progress)
                 for slot, rows in enumerate(used.T)
