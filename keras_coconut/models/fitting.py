@@ -107,7 +107,9 @@ class Fitting(SpanTrainer):
             name = "validation_batch_size"
             _check_batch_size(kwargs.get(name), validation, name)
             kwargs["validation_data"] = self._check_validation(
-                validation, kwargs.get("callbacks")
+                validation,
+                kwargs.get("callbacks"),
+                kwargs.get("validation_steps"),
             )
         if replicas.num_processes() > 1:
             self._begin_as_one_of_many(x, kwargs)
@@ -147,9 +149,18 @@ class Fitting(SpanTrainer):
         if replicas.process_index():
             kwargs["verbose"] = 0
 
-    def _check_validation(self, validation, callbacks):
+    def _check_validation(self, validation, callbacks, steps):
         """Returns validation data with the labels that its weights need."""
         if isinstance(validation, varying_batches.VaryingBatches):
+            if steps is not None:
+                # Keras would go on in the next epoch where it stopped in this
+                # one: with other problems, in the stage before.
+                raise ValueError(
+                    "`validation_steps` must be left out for problems and for "
+                    "a dataset that makes its own batches: each validation "
+                    "measures all of them. Give fewer problems. Received: "
+                    f"validation_steps={shown(steps)}"
+                )
             validation.check_callbacks(callbacks, validation=True)
         if not isinstance(validation, tuple | list):
             self.check_data(validation)

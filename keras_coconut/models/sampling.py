@@ -9,6 +9,10 @@ import numpy as np
 
 from keras_coconut.checks import check_count, check_flag, check_number, shown
 from keras_coconut.execution import replicas
+from keras_coconut.execution.random_states import (
+    seed_generators,
+    torch_generators,
+)
 
 # More than any memory holds.
 _MOST_SAMPLES = 100_000
@@ -144,15 +148,6 @@ def is_random_sampler(sampler) -> bool:
     return bool(seed_generators(sampler))
 
 
-def seed_generators(sampler) -> list:
-    """Returns the seed generators that a sampler draws from."""
-    return [
-        value
-        for _, value in sorted(vars(sampler).items())
-        if isinstance(value, keras.random.SeedGenerator)
-    ]
-
-
 @contextlib.contextmanager
 def seeded(model, draws: Draws, sampler_too: bool, batch: int):
     """Sets the seeds of a batch, and restores their state afterwards.
@@ -184,21 +179,13 @@ def seeded(model, draws: Draws, sampler_too: bool, batch: int):
 @contextlib.contextmanager
 def _torch_seeded(seed):
     """Seeds PyTorch's generators that this process draws from."""
-    import torch
-
     # `torch.manual_seed` would seed those of all devices.
-    kinds: list = [torch.default_generator]
-    if torch.cuda.is_available():
-        device = torch.cuda.current_device()
-        torch.cuda.init()
-        kinds.append(torch.cuda.default_generators[device])
-    if torch.backends.mps.is_available():
-        kinds.append(torch.mps._get_default_mps_generator())
-    before = [kind.get_state() for kind in kinds]
+    generators = torch_generators().values()
+    before = [generator.get_state() for generator in generators]
     try:
-        for kind in kinds:
-            kind.manual_seed(seed)
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
     finally:
-        for kind, state in zip(kinds, before):
-            kind.set_state(state)
+        for generator, state in zip(generators, before):
+            generator.set_state(state)

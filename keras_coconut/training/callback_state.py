@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_coconut.files import shown_path
 from keras_coconut.training.saves import equal, plain
@@ -21,8 +22,9 @@ _DRAWN = keras.callbacks.ProgbarLogger
 # Attributes that `fit` sets, and one whose sign a Keras callback flips when it
 # first reads a figure, which it does again in another process.
 _SET_ANEW = ("_model", "params", "min_delta")
-# TensorBoard's names hold the host and the process.
-_EVENTS = re.compile(r"events\.out\.tfevents\.\d+\.(.+)\.(\d+)\.\d+\.v2")
+# TensorBoard's names hold a second, a host and a process; none comes twice.
+_EVENTS = re.compile(r"events\.out\.tfevents\.(\d+)\.(.+)\.(\d+)\.\d+\.v2")
+_NUMBER = re.compile(r"^\d+/")
 
 
 class CallbackStates:
@@ -77,10 +79,24 @@ def _attributes(callback):
         if name in _SET_ANEW:
             continue
         try:
-            found[name] = plain(value)
+            found[name] = plain(_without_tensors(value))
         except TypeError:
             pass  # A file, a model, a function.
     return found
+
+
+def _without_tensors(value):
+    """Returns a structure with NumPy scalars for tensors of one number.
+
+    A callback may add such figures to the logs, which others keep.
+    """
+    if ops.is_tensor(value) and not value.shape:
+        return ops.convert_to_numpy(value)[()]
+    if type(value) is dict:
+        return {key: _without_tensors(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_without_tensors, value))
+    return value
 
 
 # === Log files ===
@@ -89,7 +105,8 @@ def _attributes(callback):
 def log_sizes(callbacks: list) -> dict[str, int]:
     """Returns the bytes of each log that callbacks have written so far.
 
-    The keys tell the logs apart wherever their folder lies.
+    The keys tell the logs apart wherever their folder lies, and whichever other
+    callbacks there are.
 
     Raises:
         ValueError: If a log cannot be continued.
@@ -103,6 +120,7 @@ def log_sizes(callbacks: list) -> dict[str, int]:
 def cut_logs(
     callbacks: list,
     sizes: dict[str, int],
+    saved_at: float,
     processes: Iterable[tuple[str, int]],
     before: Iterable[str],
 ) -> None:
@@ -112,6 +130,7 @@ def cut_logs(
         callbacks: list of callbacks, before their `on_train_begin`.
         sizes: what `log_sizes` returned. Other logs stay, but for those of
             TensorBoard that the run itself began later.
+        saved_at: float, the time of the save in seconds.
         processes: what `this_process` returned in each process of the run.
         before: the keys of `log_sizes` when this process began with the run.
 
@@ -119,14 +138,18 @@ def cut_logs(
         ValueError: If a log has fewer bytes than it had.
     """
     known_processes = {(host, number) for host, number in processes}
+    # Earlier versions put a number before the name.
+    sizes = {_NUMBER.sub("", key): size for key, size in sizes.items()}
     for key, path in _logs(callbacks):
         events = _EVENTS.fullmatch(os.path.basename(path))
         if key not in before:
             continue  # Of this process.
         if events:
-            host, process = events.groups()
-            if (host, int(process)) not in known_processes:
-                continue  # Of another run.
+            begun_at, host, process = events.groups()
+            of_the_run = (host, int(process)) in known_processes
+            begun_later = of_the_run and int(begun_at) >= int(saved_at)
+            if key not in sizes and not begun_later:
+                continue  # Of another run, or of a callback that was not there.
         elif key not in sizes:
             continue  # Of a callback that was not there.
         known = sizes.get(key, 0)
@@ -159,8 +182,8 @@ def writes_logs(callback) -> bool:
 
 def _logs(callbacks):
     """Returns a key and a path for each log of callbacks."""
-    found = []
-    for number, callback in enumerate(filter(writes_logs, callbacks)):
+    found: list[tuple[str, str]] = []
+    for callback in callbacks:
         if isinstance(callback, keras.callbacks.CSVLogger):
             if not callback.append:
                 raise ValueError(
@@ -168,8 +191,11 @@ def _logs(callbacks):
                     "`ResumableTraining`: a resumed run would empty its file. "
                     "Received: append=False"
                 )
-            name = os.path.basename(callback.filename)
-            found.append((f"{number}/{name}", callback.filename))
+            name = key = os.path.basename(callback.filename)
+            same = [p for _, p in found if os.path.basename(p) == name]
+            if same:
+                key = f"{name}/{len(same)}"
+            found.append((key, callback.filename))
         elif isinstance(callback, keras.callbacks.TensorBoard):
             for writer in getattr(callback, "_writers", {}).values():
                 writer.flush()
@@ -178,5 +204,5 @@ def _logs(callbacks):
                 for name in os.listdir(folder) if os.path.isdir(folder) else ():
                     if _EVENTS.fullmatch(name):
                         path = os.path.join(folder, name)
-                        found.append((f"{number}/{part}/{name}", path))
+                        found.append((f"{part}/{name}", path))
     return found

@@ -146,20 +146,30 @@ class CurriculumScheduler(keras.callbacks.Callback):
             # Else the epoch is resumed, and this was done before.
             self._promote(epoch, self.promote_after)
         self._epoch = epoch
-        for dataset in (self.dataset, self.validation_dataset):
-            if dataset is not None:
-                dataset.set_epoch(
-                    epoch, self._stage, epoch_of_stage=epoch - self._first_epoch
-                )
-        # What `evaluate` on problems goes by.
-        self.model.__dict__["_last_epoch"] = self.curriculum, self.dataset.state
-        self.model.num_thoughts = self.dataset.num_thoughts
-        self.model.thought_kind = self.curriculum.thought_kind
+        self.show_stage()
         if epoch > 0 and (
             self.reset_optimizer == "epoch"
             or (self.reset_optimizer == "stage" and epoch == self._first_epoch)
         ):
             restart_optimizer(self.model.optimizer, self.model)
+
+    def show_stage(self) -> None:
+        """Sets the stage of the datasets and of the model to the epoch's.
+
+        A run that has ended calls it when it is restored, without an epoch.
+        """
+        if self._epoch is None:
+            return
+        in_stage = self._epoch - self._first_epoch
+        for dataset in (self.dataset, self.validation_dataset):
+            if dataset is not None:
+                dataset.set_epoch(
+                    self._epoch, self._stage, epoch_of_stage=in_stage
+                )
+        # What `evaluate` on problems goes by.
+        self.model.__dict__["_last_epoch"] = self.curriculum, self.dataset.state
+        self.model.num_thoughts = self.dataset.num_thoughts
+        self.model.thought_kind = self.curriculum.thought_kind
 
     def _promote(self, epoch, after):
         """Moves to the next stage after `after` epochs without progress."""

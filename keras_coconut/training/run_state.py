@@ -16,6 +16,10 @@ from keras import ops
 
 from keras_coconut.checks import shown
 from keras_coconut.execution import replicas
+from keras_coconut.execution.random_states import (
+    seed_generators,
+    torch_generators,
+)
 from keras_coconut.training.callback_state import writes_logs
 from keras_coconut.versions import __version__
 
@@ -90,14 +94,15 @@ def _kind(shape, dtype):
 
 
 def _variables(model):
-    # That of `generate`, from which validation may draw.
-    seed = getattr(getattr(model, "sampler", None), "seed_generator", None)
+    # Those of `generate`, from which validation may draw.
+    sampler = getattr(model, "sampler", None)
+    seeds = [] if sampler is None else seed_generators(sampler)
     return {
         # Weights, and the states of layers' random numbers.
         "model": model.variables,
         "optimizer": model.optimizer.variables,
         "metrics": model.metrics_variables,
-        "sampler": [seed.state] if seed is not None else [],
+        "sampler": [seed.state for seed in seeds],
     }
 
 
@@ -119,8 +124,12 @@ def take_random() -> dict[str, Any]:
         "keras": keras_seed,
     }
     if keras.config.backend() == "torch":
-        # Dropout draws from PyTorch's own generator, each process from its own.
-        state["torch"] = replicas.objects_of_all(_take_torch())
+        # Each process draws from its own.
+        own = {
+            device: generator.get_state().numpy().copy()
+            for device, generator in torch_generators().items()
+        }
+        state["torch"] = replicas.objects_of_all(own)
     return state
 
 
@@ -135,22 +144,14 @@ def give_random(state: dict[str, Any]) -> None:
         _give_torch(own[process])
 
 
-def _take_torch():
-    import torch
-
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_available():
-        states.append(torch.cuda.get_rng_state())
-    return [state.numpy().copy() for state in states]
-
-
 def _give_torch(states):
     import torch
 
-    cpu, *gpu = map(torch.from_numpy, states)
-    torch.set_rng_state(cpu)
-    if gpu and torch.cuda.is_available():
-        torch.cuda.set_rng_state(gpu[0])
+    if isinstance(states, list):  # Of earlier versions.
+        states = dict(zip(("cpu", "cuda"), states))
+    for device, generator in torch_generators().items():
+        if device in states:
+            generator.set_state(torch.from_numpy(states[device]))
 
 
 def _keras_seed():

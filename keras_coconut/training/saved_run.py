@@ -1,5 +1,6 @@
 """A `fit` that is saved while it runs, and resumes exactly."""
 
+import contextlib
 import datetime
 import logging
 import sys
@@ -108,6 +109,10 @@ class SavedRun(keras.callbacks.CallbackList):
             self._states.reset()
             if any(m.returns_since_save > 1 for m in self._monitors):
                 self._saves.drop_newest()
+        elif kind is not None:
+            # A step that failed may have left JAX's optimizer without values.
+            with contextlib.suppress(Exception):
+                self._note_rates()
         self._model._resumes_runs = False
         self._model._initial_epoch = None
         self._model.skips_step = self._model.leaves_step_out = False
@@ -146,6 +151,8 @@ class SavedRun(keras.callbacks.CallbackList):
                 cut_logs(
                     self.callbacks,
                     self._restored["logs"],
+                    # Earlier versions kept no time.
+                    self._restored.get("saved_at", 0.0),
                     processes,
                     self._logs_before,
                 )
@@ -207,7 +214,8 @@ class SavedRun(keras.callbacks.CallbackList):
     # === Saving ===
 
     def _note_rates(self):
-        # Where an epoch begins or ends: within it, JAX has the variables.
+        # Where an epoch begins or ends, and where it is broken off: within it,
+        # JAX has the variables.
         model, folder = self._options.model, self._options.folder
         run_state.note_rates(self._described, model, folder)
 
@@ -242,6 +250,7 @@ class SavedRun(keras.callbacks.CallbackList):
                 "epoch": epoch,
                 "step": step,
                 "steps": self._steps,
+                "saved_at": time.time(),
                 "stopped": bool(model.stop_training),
                 "model": run_state.take_model(model, keep=self._is_first),
                 "random": run_state.take_random(),
@@ -290,6 +299,11 @@ class SavedRun(keras.callbacks.CallbackList):
         self._give(saved)
         self._steps = self._saved_steps = saved["steps"]
         model._initial_epoch = epochs if saved["stopped"] else saved["epoch"]
+        if model._initial_epoch >= epochs:
+            # No epoch begins, which would set the stage.
+            for callback in self.callbacks:
+                if getattr(callback, "_sets_stages", False):
+                    callback.show_stage()
         if not self._is_first:
             return
         said = (

@@ -6,6 +6,7 @@ and moved into place, and its name holds the digest of its content.
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -82,10 +83,15 @@ class Saves:
         """
         if self._writer is None:
             return []
+        noted = []
         with open(os.path.join(self.folder, _NOTES), "a+") as file:
-            file.write(json.dumps(entry) + "\n")
+            # A line of its own, also after one that was cut off.
+            file.write(f"\n{json.dumps(entry)}\n")
             file.seek(0)
-            return [json.loads(line) for line in file]
+            for line in file:
+                with contextlib.suppress(json.JSONDecodeError):
+                    noted.append(json.loads(line))
+        return noted
 
     def newest_name(self) -> str:
         """Returns the name of the newest save; empty if there is none."""
@@ -123,7 +129,8 @@ class Saves:
         """Writes a save in the background.
 
         Args:
-            number: int. The newest save is that of the highest number.
+            number: int, in the name of the save, whose place is behind all
+                others: a number that is not higher is raised.
             state: plain values; see `plain`. They must not change later.
 
         Raises:
@@ -149,6 +156,10 @@ class Saves:
             ) from error
 
     def _write(self, number, state):
+        # A run is saved twice without a step between where it leaves out the
+        # last steps of an epoch.
+        for newest in self._sorted()[-1:]:
+            number = max(number, 1 + int(newest.split("-")[1]))
         with written_aside(self.folder) as (file, move):
             hashed = _Hashed(file)
             arrays: list[np.ndarray] = []

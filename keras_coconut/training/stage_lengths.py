@@ -44,9 +44,12 @@ class StageLengths:
         self._tokens = tokens
         self._curriculum = curriculum
         self._batch_size, self._most_groups = batch_size, most_groups
-        self.kept = self._that_fit(preprocessor, drop_too_long)
+        # The most positions that each problem has at any stage.
+        longest = tokens.longest(self._layouts_shown)
+        self.kept = self._that_fit(longest[:, 2], preprocessor, drop_too_long)
+        longest = longest if self.kept is None else longest[self.kept]
+        self._most = longest[:, :2].max(axis=0).tolist()
         self._groupings: dict[int, Grouping] = {}
-        self._most: list[int] | None = None
 
     def __len__(self):
         return len(self._tokens) if self.kept is None else len(self.kept)
@@ -91,19 +94,14 @@ class StageLengths:
         lengths = lengths.tolist()
         if keras.config.backend() == "torch":
             return lengths
-        if self._most is None:
-            stages = range(self._curriculum.last_stage + 1)
-            most = [self._lengths(stage).max(axis=0) for stage in stages]
-            self._most = np.max(most, axis=0).tolist()
         step = -(-sum(self._most) // _LENGTH_STEPS)
         return [
             min(-(-length // step) * step, most)
             for length, most in zip(lengths, self._most)
         ]
 
-    def _that_fit(self, preprocessor, drop_too_long):
+    def _that_fit(self, longest, preprocessor, drop_too_long):
         """Returns the indices of the problems that fit; `None` if all do."""
-        longest = self._tokens.longest(self._layouts_shown)[:, 2]
         most = preprocessor.sequence_length
         too_long = longest - (not preprocessor.markers) > most
         if not too_long.any():

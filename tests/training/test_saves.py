@@ -92,6 +92,24 @@ def test_older_saves_are_deleted(folder):
     assert len(files(folder)) == 1
 
 
+def test_the_last_save_is_the_newest(folder):
+    """Also where no step was taken since the one before."""
+    write(folder, 7, keep=9)
+    for place in range(8):
+        write(folder, 7, keep=9, state={**STATE, "place": place})
+        assert newest(folder)["place"] == place
+    assert len(files(folder)) == 9
+
+
+def test_a_note_that_was_cut_off(folder):
+    saves = Saves(folder, 2)
+    assert saves.note(["host", 1]) == [["host", 1]]
+    with open(os.path.join(folder, "processes"), "a") as file:
+        file.write('["host", ')
+    assert saves.note(["host", 3]) == [["host", 1], ["host", 3]]
+    saves.close()
+
+
 def test_half_a_save_is_forgotten(folder):
     write(folder, 1)
     half = os.path.join(folder, f".{'0' * 32}.partial")

@@ -1,0 +1,203 @@
+"""What a resumed run finds again: logs, stages, rates and random states."""
+
+import os
+import time
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tiny
+from test_resumable_training import (
+    CURRICULUM,
+    EPOCHS,
+    interrupted,
+    make,
+    train,
+)
+
+import keras_coconut
+from keras_coconut.training import callback_state
+
+pytestmark = pytest.mark.thorough
+
+
+def board(tmp_path):
+    return keras.callbacks.TensorBoard(str(tmp_path / "logs"))
+
+
+def logger(tmp_path, name="log.csv"):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    return keras.callbacks.CSVLogger(str(path), append=True)
+
+
+def events(tmp_path):
+    found = (tmp_path / "logs").rglob("events*")
+    return {path.name: path.stat().st_size for path in found}
+
+
+def test_logs_stay_beside_another_callback_that_logs(tmp_path):
+    saves = tmp_path / "saves"
+    interrupted(saves, 5, callbacks=[logger(tmp_path), board(tmp_path)])
+    kept = events(tmp_path)
+    rows = (tmp_path / "log.csv").read_text()
+    assert kept and rows.count("\n") == 2
+    # The save was made before step 4, after the first epoch.
+    interrupted(
+        saves,
+        7,
+        callbacks=[
+            logger(tmp_path, "new.csv"),
+            logger(tmp_path),
+            keras.callbacks.ModelCheckpoint(tmp_path / "best.keras"),
+            board(tmp_path),
+        ],
+    )
+    assert kept.keys() < events(tmp_path).keys()
+    assert min(events(tmp_path).values()) > 0
+    text = (tmp_path / "log.csv").read_text()
+    assert text.startswith(rows) and text.count("\n") == 3
+
+
+def test_logs_stay_of_a_callback_that_was_away(tmp_path):
+    saves = tmp_path / "saves"
+    interrupted(saves, 5, callbacks=[board(tmp_path)])
+    kept = events(tmp_path)
+    # Names hold the second in which they began.
+    time.sleep(1.1)
+    interrupted(saves, 9)
+    interrupted(saves, 11, callbacks=[board(tmp_path)])
+    assert kept and kept.items() <= events(tmp_path).items()
+
+
+def test_logs_of_one_name(tmp_path):
+    logs = [logger(tmp_path, f"{folder}/log.csv") for folder in "ab"]
+    interrupted(tmp_path / "saves", 7, callbacks=logs)
+    sizes = callback_state.log_sizes(logs)
+    assert len(sizes) == 2 and min(sizes.values()) > 0
+    for log in logs:
+        with open(log.filename, "a") as file:
+            file.write("another line")
+    again = [logger(tmp_path, f"{folder}/log.csv") for folder in "ab"]
+    interrupted(tmp_path / "saves", 7, callbacks=again)
+    assert callback_state.log_sizes(again) == sizes
+
+
+def test_a_save_of_an_earlier_version_numbers_its_logs(tmp_path):
+    log = logger(tmp_path)
+    log.filename = str(tmp_path / "log.csv")
+    with open(log.filename, "w") as file:
+        file.write("12345")
+    callback_state.cut_logs([log], {"3/log.csv": 4}, 0.0, [], ["log.csv"])
+    assert os.path.getsize(log.filename) == 4
+
+
+def test_a_finished_run_is_in_its_last_stage(tmp_path):
+    def run():
+        model, dataset = make()
+        validation = keras_coconut.CurriculumDataset(
+            tiny.problems(4), model.preprocessor, CURRICULUM, batch_size=4
+        )
+        model.fit(
+            dataset,
+            validation_data=validation,
+            epochs=EPOCHS,
+            verbose=0,
+            callbacks=[
+                keras_coconut.CurriculumScheduler(dataset, validation),
+                keras_coconut.ResumableTraining(tmp_path, every=2),
+            ],
+        )
+        return (
+            model.evaluate(validation, verbose=0),
+            model.evaluate(tiny.problems(4), batch_size=4, verbose=0),
+            dataset.stage,
+            validation.stage,
+        )
+
+    first, again = run(), run()
+    assert first == again
+    assert first[2:] == (CURRICULUM.last_stage,) * 2
+
+
+def test_figures_that_are_tensors(tmp_path):
+    """History has them again, and so has a scheduler that looks at others."""
+
+    def adding():
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: logs.update(
+                f1=keras.ops.convert_to_tensor(0.25 * epoch)
+            )
+        )
+
+    interrupted(tmp_path, 7, callbacks=[adding()])
+    _, history = train(tmp_path, callbacks=[adding()])
+    assert list(map(float, history.history["f1"])) == [
+        0.25 * epoch for epoch in range(EPOCHS)
+    ]
+    assert len(history.history["loss"]) == EPOCHS
+
+
+def test_a_rate_that_each_step_lowers(tmp_path):
+    """Interrupted within an epoch, and called again with the same model."""
+
+    class Lowering(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rate = self.model.optimizer.learning_rate
+            rate.assign(rate * 0.9)
+
+    made = make()
+    interrupted(tmp_path, 5, made=made, callbacks=[Lowering()])
+    model, _ = train(tmp_path, made=made, callbacks=[Lowering()])
+    expected, _ = train(tmp_path / "undisturbed", callbacks=[Lowering()])
+    assert float(model.optimizer.learning_rate) == pytest.approx(
+        float(expected.optimizer.learning_rate)
+    )
+
+
+class TwoGenerators(keras_hub.samplers.Sampler):
+    """Draws from a generator of a name of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.rng = keras.random.SeedGenerator(3)
+        self.seed_generator = keras.random.SeedGenerator(4)
+
+
+def test_all_generators_of_a_sampler(tmp_path):
+    def made():
+        model, dataset = make()
+        model.compile(sampler=TwoGenerators())
+        return model, dataset
+
+    def states(model):
+        sampler = model.sampler
+        return [
+            np.array(keras.ops.convert_to_numpy(each.state)).tolist()
+            for each in (sampler.rng, sampler.seed_generator)
+        ]
+
+    class Draw(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.sampler.rng.next()
+
+    model, _ = train(tmp_path / "a", made=made(), callbacks=[Draw()])
+    interrupted(tmp_path / "b", 7, made=made(), callbacks=[Draw()])
+    again, _ = train(tmp_path / "b", made=made(), callbacks=[Draw()])
+    assert states(again) == states(model) != states(made()[0])
+
+
+def test_validation_steps_are_refused():
+    model, dataset = make()
+    scheduler = keras_coconut.CurriculumScheduler(dataset, dataset)
+    for arguments in (
+        {"x": dataset, "validation_data": dataset, "callbacks": [scheduler]},
+        {
+            "x": tiny.problems(4),
+            "validation_data": tiny.problems(4),
+            "curriculum": CURRICULUM,
+        },
+    ):
+        with pytest.raises(ValueError, match="`validation_steps` must be left"):
+            model.fit(**arguments, validation_steps=1, verbose=0)
