@@ -13,6 +13,21 @@ from keras_coconut.files import PARTIAL, UNFINISHED, make_folder, sync
 _LONG_AGO = 3600.0
 
 
+def remove_abandoned(folder: str) -> None:
+    """Deletes the unfinished folders in a folder that nobody has written to.
+
+    Not at once, since their writer may live on another machine.
+    """
+    for entry in os.scandir(folder):
+        if not UNFINISHED.fullmatch(entry.name) or not entry.is_dir():
+            continue
+        with contextlib.suppress(OSError):  # Another may have deleted it.
+            inside = [each.stat().st_mtime for each in os.scandir(entry.path)]
+            newest = max([entry.stat().st_mtime, *inside])
+            if time.time() - newest > _LONG_AGO:
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def folder_aside(folder: str):
     """Makes a temporary folder in a folder, to be filled and moved from.
@@ -26,11 +41,7 @@ def folder_aside(folder: str):
         relative paths are sorted first, and returns these paths.
     """
     make_folder(folder)
-    for entry in os.scandir(folder):
-        if UNFINISHED.fullmatch(entry.name) and entry.is_dir():
-            with contextlib.suppress(OSError):  # Another may have deleted it.
-                if time.time() - entry.stat().st_mtime > _LONG_AGO:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+    remove_abandoned(folder)
     written = pathlib.Path(folder, f".{secrets.token_hex(16)}{PARTIAL}")
 
     def move(key=None):

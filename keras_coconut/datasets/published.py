@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from keras_coconut.checks import PathLike, check_choice, check_path, shown
 from keras_coconut.datasets.gsm8k_lines import read_gsm8k
 from keras_coconut.datasets.splits import Splits
 from keras_coconut.files import shown_path
+from keras_coconut.folders import folder_aside
 from keras_coconut.problems import Problem, as_problems, read_problems
 
 _log = logging.getLogger("keras_coconut")
@@ -194,6 +194,26 @@ def read_split(
     return dataset.read(path)
 
 
+def must_be_local(name: str, split: str, folder: str | None) -> bool:
+    """Returns whether a split comes from a folder, not from the web.
+
+    It does if its file lies there, or was not published on the web.
+
+    Args:
+        name, split: see `read_split`.
+        folder: string. A folder that may hold other files. Optional.
+
+    Example:
+    ```python
+    must_be_local("prosqa", "test", None)
+    ```
+    """
+    file = getattr(PUBLISHED[name], split)
+    if folder is not None and os.path.exists(os.path.join(folder, file.name)):
+        return True
+    return file.url is None
+
+
 def _read_download(name, dataset, file) -> list[Problem]:
     if file.url is None:
         raise ValueError(
@@ -202,7 +222,9 @@ def _read_download(name, dataset, file) -> list[Problem]:
         )
     home = os.environ.get("KERAS_HOME", pathlib.Path.home() / ".keras")
     path = pathlib.Path(home, "keras_coconut", name, file.name)
-    if not path.exists() or file.sha256 not in (None, _sha256(path)):
+    if not path.exists() or (
+        file.sha256 is not None and file.sha256 != _sha256(path)
+    ):
         _download(file, path)
     try:
         problems = dataset.read(path)
@@ -211,9 +233,11 @@ def _read_download(name, dataset, file) -> list[Problem]:
         raise ValueError(
             f"{error}. If you delete the file, it is downloaded again."
         ) from error
-    if file.json_sha256 not in (None, hash_as_json(problems)):
-        path.unlink()
-        raise _wrong_hash(file, hash_as_json(problems), file.json_sha256)
+    if file.json_sha256 is not None:
+        found = hash_as_json(problems)
+        if found != file.json_sha256:
+            path.unlink()
+            raise _wrong_hash(file, found, file.json_sha256)
     return problems
 
 
@@ -222,8 +246,8 @@ def _download(file, path: pathlib.Path) -> None:
 
     Each download has its own folder, so two at the same time do not mix.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with folder_aside(os.fspath(path.parent)) as (folder, move):
+        folder.mkdir()
         try:
             keras.utils.get_file(
                 file.name, file.url, cache_dir=folder, cache_subdir="."
@@ -234,11 +258,11 @@ def _download(file, path: pathlib.Path) -> None:
                 f"{file.url} could not be downloaded. `folder` reads local "
                 f"files instead. Received: {shown(str(error))}"
             ) from error
-        whole = pathlib.Path(folder, file.name)
-        found = _sha256(whole)
-        if file.sha256 not in (None, found):
-            raise _wrong_hash(file, found, file.sha256)
-        os.replace(whole, path)
+        if file.sha256 is not None:
+            found = _sha256(folder / file.name)
+            if found != file.sha256:
+                raise _wrong_hash(file, found, file.sha256)
+        move()
 
 
 def _sha256(path) -> str:

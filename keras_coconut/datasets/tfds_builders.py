@@ -80,6 +80,8 @@ if AVAILABLE:
             }
 
         def _generate_examples(self, split, folder):
+            if not published.must_be_local(self.DATASET, split, folder):
+                folder = None
             problems = published.read_split(self.DATASET, split, folder=folder)
             for index, problem in enumerate(problems):
                 entry = problem.to_dict()

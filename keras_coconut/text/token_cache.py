@@ -24,6 +24,7 @@ from keras_coconut.files import (
     sync,
     try_lock,
 )
+from keras_coconut.folders import remove_abandoned
 from keras_coconut.problems import Problem, iterate_problems, stream_problems
 from keras_coconut.progress import Progress
 from keras_coconut.text.tokenized_problems import (
@@ -42,8 +43,6 @@ _ABOUT = "about.json"
 _CHUNK, _LONG = 1024, 16 * 2**20
 # Seconds between checks whether another process has tokenized the file.
 _PAUSE = 0.2
-# Seconds without a write after which files count as abandoned.
-_ABANDONED = 3600
 
 
 def tokens_of(problems, preprocessor, cache_folder=None) -> TokenizedProblems:
@@ -130,25 +129,9 @@ def cached_tokens(folder, path, preprocessor) -> TokenizedProblems:
         while not try_lock(lock):
             time.sleep(_PAUSE)
         if not os.path.exists(entry):
-            _remove_left(folder, key)
             _write(entry, path, preprocessor, before)
+    remove_abandoned(folder)
     return _read(entry)
-
-
-def _remove_left(folder, key):
-    """Removes the files of a process that was killed a while ago.
-
-    It waits, because a network file system may not support locks.
-    """
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if name.startswith(f".{key}") and name.endswith(PARTIAL):
-            newest = max(
-                (entry.stat().st_mtime for entry in os.scandir(path)),
-                default=os.path.getmtime(path),
-            )
-            if time.time() - newest > _ABANDONED:
-                shutil.rmtree(path)
 
 
 def _identity(path):
@@ -157,8 +140,8 @@ def _identity(path):
 
 
 def _write(entry, path, preprocessor, before):
-    folder, key = os.path.split(entry)
-    aside = os.path.join(folder, f".{key}.{secrets.token_hex(8)}{PARTIAL}")
+    folder = os.path.dirname(entry)
+    aside = os.path.join(folder, f".{secrets.token_hex(16)}{PARTIAL}")
     os.mkdir(aside)
     try:
         digests = _write_files(aside, path, preprocessor)

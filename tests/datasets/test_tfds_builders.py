@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 import tiny
 
 import keras_coconut
-from keras_coconut.datasets import gsm8k, prontoqa, prosqa
+from keras_coconut.datasets import gsm8k, prontoqa, prosqa, tfds_builders
 from keras_coconut.datasets.registry import load_dataset
 
 pytestmark = pytest.mark.any_backend
@@ -146,3 +146,22 @@ CASES = {
     "gsm8k_aug": case("gsm8k_aug", gsm8k.Gsm8kAug),
 }
 TestProsqa, TestProntoqa, TestGsm8kAug = CASES.values()
+
+
+def test_what_the_manual_folder_lacks_is_downloaded(tmp_path, monkeypatch):
+    """TFDS shares the folder among all datasets, so others may lie there."""
+    folders = []
+
+    def read_split(name, split, folder):
+        folders.append(folder)
+        return []
+
+    monkeypatch.setattr(tfds_builders.published, "read_split", read_split)
+    (tmp_path / "imagenet.tar").touch()
+    (tmp_path / "prosqa_valid.json").touch()
+    for name in ("prosqa", "prontoqa"):
+        builder = tfds.builder(name, data_dir=tmp_path / "data")
+        for split in ("test", "validation"):
+            list(builder._generate_examples(split, tmp_path))
+    # The files of ProntoQA are nowhere on the web.
+    assert folders == [None, tmp_path, tmp_path, tmp_path]

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -344,13 +345,15 @@ def test_what_a_killed_process_left_is_deleted(preprocessor, path, tmp_path):
     folder = tmp_path / "cache"
     cached_tokens(folder, path, preprocessor)
     (entry,) = entries(folder)
-    left = folder / f".{entry}.0123456789abcdef.partial"
-    (folder / entry).rename(left)
+    left, young = (folder / f".{digit * 32}.partial" for digit in "0f")
+    shutil.copytree(folder / entry, left)
+    young.mkdir()
     (folder / ".another.partial").mkdir()
-    for file in left.iterdir():
+    for file in [*left.iterdir(), left]:
         os.utime(file, (1, 1))
+    # Of any file, and although this one is in the cache.
     cached_tokens(folder, path, preprocessor)
-    assert entries(folder) == [".another.partial", entry]
+    assert entries(folder) == [".another.partial", young.name, entry]
 
 
 def test_bad_arguments(preprocessor, tmp_path):
