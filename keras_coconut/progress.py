@@ -5,11 +5,13 @@
 
 import contextlib
 import contextvars
+import functools
 import logging
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -47,6 +49,8 @@ class Progress:
         unit: string, the plural of what is counted. Defaults to `"problems"`.
         done: int. Number of units that an earlier call has done, which say
             nothing about the time left. Defaults to `0`.
+        steady: bool. Whether the models that it works with stay as they are
+            meanwhile. Defaults to `False`.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -61,7 +65,15 @@ class Progress:
     ```
     """
 
-    def __init__(self, name, total, verbose="auto", unit="problems", done=0):
+    def __init__(
+        self,
+        name,
+        total,
+        verbose="auto",
+        unit="problems",
+        done=0,
+        steady=False,
+    ):
         self.name = check_string("name", name)
         self.total = check_count("total", total)
         self.verbose = check_verbose(verbose)
@@ -75,6 +87,9 @@ class Progress:
         self._whole: Progress | None = None
         self._part: Progress | None = None
         self._ends: list[Callable[[bool], object]] = []
+        self._steady = steady
+        # What was found out about models, by the models.
+        self._facts: dict[Any, Any] = {}
 
     def __enter__(self):
         self._whole = _current.get()
@@ -223,6 +238,35 @@ def say(line: str) -> None:
 def current() -> Progress | None:
     """Returns the work that goes on, of which new work would be a part."""
     return _current.get()
+
+
+def once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Makes a function of a model run once for each, while models stay as is.
+
+    That is within work that is `steady`. Elsewhere it runs each time.
+
+    Example:
+    ```python
+    @once
+    def size(model):
+        return model.count_params()
+    ```
+    """
+
+    @functools.wraps(function)
+    def found(model):
+        work, steady = _current.get(), None
+        while work is not None:
+            steady = work if work._steady else steady
+            work = work._whole
+        if steady is None:
+            return function(model)
+        key = function, model
+        if key not in steady._facts:
+            steady._facts[key] = function(model)
+        return steady._facts[key]
+
+    return found
 
 
 def _told(function):

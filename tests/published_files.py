@@ -47,6 +47,8 @@ def gpt2_config(record):
         "n_head": heads,
         "n_positions": longest,
         "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
     }
 
 

@@ -12,7 +12,7 @@ import keras
 import pytest
 
 from keras_coconut import progress
-from keras_coconut.progress import Progress
+from keras_coconut.progress import Progress, once
 
 
 class Clock:
@@ -327,3 +327,31 @@ def test_the_log_instead_of_the_output(clock, monkeypatch, caplog):
 def test_arguments(options, name):
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         Progress(**options)
+
+
+def test_what_is_found_out_once():
+    """Within work that leaves the models as they are, and nowhere else."""
+    asked = []
+
+    @once
+    def name(model):
+        asked.append(model)
+        return model.upper()
+
+    def ask():
+        asked.clear()
+        return [name("a"), name("a"), name("b")]
+
+    assert ask() == ["A", "A", "B"] and asked == ["a", "a", "b"]
+    with Progress("changing", 2, verbose=0):
+        ask()
+        assert asked == ["a", "a", "b"]
+        with Progress("steady", 2, verbose=0, steady=True):
+            with Progress("part", 1, verbose=0):
+                assert ask() == ["A", "A", "B"] and asked == ["a", "b"]
+            with Progress("part", 1, verbose=0, steady=True):
+                assert ask() == ["A", "A", "B"] and asked == []
+        ask()
+        assert asked == ["a", "a", "b"]
+    ask()
+    assert asked == ["a", "a", "b"]

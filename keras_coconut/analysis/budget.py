@@ -201,7 +201,7 @@ def thought_budget(
     paths = [check_results_folder(folder, names) for folder in folders]
     total = len(requests) * len(counts) * len(problems)
     answers: dict[str, dict[int, Evaluation]] = {}
-    with Progress("thought budget", total, verbose, "answers"):
+    with Progress("thought budget", total, verbose, "answers", steady=True):
         for role, request, files in zip(_ROLES, requests, paths):
             with part_of(answers, role):
                 answers[role] = _answer(

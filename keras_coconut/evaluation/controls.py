@@ -141,7 +141,9 @@ def evaluate_controls(
     found: dict[str, Evaluation] = {}
     # All problems think before they get thoughts in place of their own.
     total = len(own.problems) * (len(names) + continuous)
-    with Progress("controls", total, verbose, "answers") as progress:
+    with Progress(
+        "controls", total, verbose, "answers", steady=True
+    ) as progress:
         for control in names:
             make = functools.partial(thoughts_of, control)
             request = _replaced(own, control, make, seed)

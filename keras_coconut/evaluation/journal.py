@@ -21,6 +21,22 @@ class InUse(Exception):
     """Another evaluation is writing the journal."""
 
 
+def journal_path(results_path: str) -> str:
+    """Returns where the journal of a results file lies."""
+    return results_path + ".partial"
+
+
+def remove_left(path: str) -> None:
+    """Deletes a journal whose results are written, unless it is in use.
+
+    A process that was killed right after it wrote the results left it.
+    """
+    # Windows deletes no open file.
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        if try_lock(file):
+            os.unlink(path)
+
+
 class Journal:
     """The finished responses of an unfinished evaluation.
 

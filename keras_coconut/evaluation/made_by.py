@@ -9,8 +9,11 @@ from keras import ops
 
 from keras_coconut.checks import shown
 from keras_coconut.evaluation.request import Request
-from keras_coconut.models.sampling import Draws, seed_generators
+from keras_coconut.execution.random_states import seed_generators
+from keras_coconut.models.generation_settings import stop_tokens
+from keras_coconut.models.sampling import Draws
 from keras_coconut.problems import content_hash
+from keras_coconut.progress import once
 
 # Parts of a config that do not change what is generated.
 _WITHOUT_EFFECT = ("name", "trainable", "dtype", "dropout", "config_file")
@@ -44,7 +47,7 @@ def describe(
         "backbone": _backbone(model.backbone),
         "text": _text(model.preprocessor),
         "sampler": _sampler(model.sampler, request.batch_size, draws),
-        "stop_tokens": [model.preprocessor.tokenizer.end_token_id],
+        "stop_tokens": list(stop_tokens(model.preprocessor.tokenizer)),
         "thought_kind": model.thought_kind,
         "num_iterations": model.num_iterations,
         "thoughts": request.thoughts,
@@ -56,6 +59,7 @@ def describe(
     return about
 
 
+@once
 def weights_hash(model) -> str:
     """Returns a hash of the names, types and values of a model's weights.
 
@@ -78,7 +82,8 @@ def array_hash(array: np.ndarray) -> str:
         array = array.astype("float32")
     digest = hashlib.sha256()
     digest.update(f"{array.shape} {array.dtype} ".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
+    flat = np.ascontiguousarray(array).reshape(-1)
+    digest.update(flat.view("uint8").data)
     return digest.hexdigest()
 
 

@@ -20,13 +20,19 @@ from keras_coconut.evaluation.figures import (
     judge,
     normalize_answer,
 )
-from keras_coconut.evaluation.journal import InUse, Journal
+from keras_coconut.evaluation.journal import (
+    InUse,
+    Journal,
+    journal_path,
+    remove_left,
+)
 from keras_coconut.evaluation.made_by import array_hash, describe
 from keras_coconut.evaluation.request import Request, check_request
 from keras_coconut.evaluation.results_file import read_results, write_results
 from keras_coconut.evaluation.unfinished import Memory, explain
 from keras_coconut.files import check_writable, shown_path
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
+from keras_coconut.models.generation_settings import stop_tokens
 from keras_coconut.models.sampling import is_random_sampler
 from keras_coconut.problems import Problem
 from keras_coconut.progress import Progress, current
@@ -152,6 +158,7 @@ def answer(
     if os.path.exists(results_path):
         separator = request.model.preprocessor.separator
         found = read_results(results_path, made_by, request.problems, separator)
+        remove_left(journal_path(results_path))
         whole = current()
         if whole is not None:
             whole.skip(len(request.problems))
@@ -192,7 +199,7 @@ def open_journal(
     """
     try:
         return Journal(
-            check_writable("results_path", results_path + ".partial"),
+            check_writable("results_path", journal_path(results_path)),
             made_by,
             num_responses,
             request.model.backbone.vocabulary_size,
@@ -232,9 +239,9 @@ def _evaluate(request, name, verbose, journal):
 def _figures(request, rows, journal) -> Evaluation:
     """Returns the evaluation of the problems that have their responses."""
     preprocessor = request.model.preprocessor
-    end = preprocessor.tokenizer.end_token_id
+    ends = stop_tokens(preprocessor.tokenizer)
     generated = [journal.responses[row] for row in rows]
-    tokens = sum(len(ids) - (end in ids) for ids in generated)
+    tokens = sum(len(ids) - (ids[-1] in ends) for ids in generated)
     if request.model.thought_kind == "continuous":
         tokens += sum(request.counts[row] for row in rows)
     responses = tuple(preprocessor.generate_postprocess(generated))

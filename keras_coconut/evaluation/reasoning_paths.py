@@ -165,7 +165,7 @@ def evaluate_reasoning(
     paths = check_results_folder(results_folder, files)
     results: dict[int, tuple[Evaluation, dict[str, float]]] = {}
     total = len(counts) * len(problems)
-    with Progress("reasoning", total, verbose, "answers"):
+    with Progress("reasoning", total, verbose, "answers", steady=True):
         for count, file in zip(counts, files):
             request = dataclasses.replace(
                 longest, counts=[count] * len(problems)

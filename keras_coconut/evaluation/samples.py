@@ -19,6 +19,7 @@ from keras_coconut.checks import (
     shown,
 )
 from keras_coconut.evaluation.figures import extract_answer, normalize_answer
+from keras_coconut.evaluation.journal import journal_path, remove_left
 from keras_coconut.evaluation.made_by import describe
 from keras_coconut.evaluation.problems import open_journal
 from keras_coconut.evaluation.request import check_request
@@ -31,7 +32,7 @@ from keras_coconut.evaluation.unfinished import Memory, explain
 from keras_coconut.files import check_writable
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
 from keras_coconut.models.generation import generate_tokens
-from keras_coconut.models.generation_settings import Settings
+from keras_coconut.models.generation_settings import Settings, stop_tokens
 from keras_coconut.models.sampling import Draws
 from keras_coconut.problems import Problem
 from keras_coconut.progress import Progress, current
@@ -157,6 +158,7 @@ def evaluate_samples(
         made_by = describe(request, draws=draws)
         if os.path.exists(results_path):
             found = _read(results_path, made_by, request.problems, ks)
+            remove_left(journal_path(results_path))
             whole = current()
             if whole is not None:
                 whole.skip(len(request.problems) * num_samples)
@@ -226,12 +228,12 @@ def _figures(request, draws, ks, rows, journal):
     if not rows:
         return None
     preprocessor = request.model.preprocessor
-    end = preprocessor.tokenizer.end_token_id
+    ends = stop_tokens(preprocessor.tokenizer)
     generated = [
         [journal.responses[number] for number in _numbers(row, draws)]
         for row in rows
     ]
-    tokens = sum(len(ids) - (end in ids) for of in generated for ids in of)
+    tokens = sum(len(ids) - (ids[-1] in ends) for of in generated for ids in of)
     if request.model.thought_kind == "continuous":
         tokens += sum(request.counts[row] for row in rows) * draws.copies
     count = len(rows) * draws.copies

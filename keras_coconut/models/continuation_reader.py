@@ -21,7 +21,7 @@ from keras_coconut.latent import rollout
 from keras_coconut.models.thought_reader import reader_of
 from keras_coconut.text import batches
 from keras_coconut.text.arrays import to_numpy
-from keras_coconut.text.questions import plan_batches
+from keras_coconut.text.questions import plan_batches, shared_slots
 
 
 class Continuation(NamedTuple):
@@ -63,7 +63,8 @@ def read_continuations(
     _check_lengths(model, question_ids, continuations)
     counts = [max(each.num_thoughts for each in own) for own in continuations]
     reader = reader_of(model, (), ContinuationReader)
-    planned = plan_batches(question_ids, counts, batch_size, thoughts)
+    slots = None if thoughts is not None else shared_slots(model, counts)
+    planned = plan_batches(question_ids, counts, batch_size, thoughts, slots)
     found: list = [None] * len(question_ids)
     for rows, x in planned:
         model.check_data(x, keys=batches.QUESTION_KEYS)

@@ -20,6 +20,7 @@ from keras_coconut.text.questions import (
     check_thoughts,
     plan_batches,
     reject_num_thoughts,
+    shared_slots,
     tokenize,
 )
 
@@ -43,13 +44,17 @@ def generate_tokens(
         [one for one in of_questions for _ in range(copies)]
         for of_questions in (ids, counts, limits, skipped)
     )
-    if any(skipped):
-        settings = settings._replace(skipped_positions=np.array(skipped))
-    else:
-        settings = settings._replace(skipped_positions=None)
+    # Where steps are compiled, it takes no program of its own to skip some.
+    given = any(skipped) or keras.config.backend() != "torch"
+    settings = settings._replace(
+        skipped_positions=np.array(skipped, "int32") if given else None
+    )
     if thoughts is not None:
         thoughts = np.repeat(thoughts, copies, axis=0)
-    planned = plan_batches(ids, counts, settings.batch_size, thoughts)
+    # Dropout draws for every slot.
+    own = thoughts is not None or draws.thought_dropout
+    slots = None if own else shared_slots(model, counts)
+    planned = plan_batches(ids, counts, settings.batch_size, thoughts, slots)
     progress = keras.utils.Progbar(
         len(ids),
         verbose=settings.verbose,
@@ -92,8 +97,7 @@ def _generated(model, planned, limits, settings, draws):
         size, slots = x["thought_mask"].shape
         filled = rows + rows[-1:] * (size - len(rows))
         if settings.skipped_positions is not None:
-            skipped = settings.skipped_positions[filled].astype("int32")
-            x["skipped_positions"] = skipped
+            x["skipped_positions"] = settings.skipped_positions[filled]
         if draws.thought_noise and slots:
             x["thought_noise"] = draws.noise(
                 filled, slots, model.backbone.hidden_dim

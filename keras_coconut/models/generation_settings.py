@@ -112,6 +112,13 @@ def skipped_of_rows(model, settings: Settings, rows: int) -> list[int]:
     )
 
 
+def stop_tokens(tokenizer) -> tuple[int, ...]:
+    """Returns the ids of the tokens that end a response."""
+    # Instruction-tuned models of some families have a second one.
+    ends = tokenizer.end_token_id, getattr(tokenizer, "end_token2_id", None)
+    return tuple(end for end in ends if end is not None)
+
+
 def _stop_token_ids(model, stop_token_ids):
     """Returns a tuple of ints, or `None` for a response that never stops."""
     if stop_token_ids is None:
@@ -125,13 +132,7 @@ def _stop_token_ids(model, stop_token_ids):
                 "`stop_token_ids` must be `None` or a tuple of token ids for a "
                 "model without a preprocessor. Received: 'auto'"
             )
-        tokenizer = model.preprocessor.tokenizer
-        # Instruction-tuned models of some families have a second one.
-        ends = (
-            tokenizer.end_token_id,
-            getattr(tokenizer, "end_token2_id", None),
-        )
-        return tuple(end for end in ends if end is not None)
+        return stop_tokens(model.preprocessor.tokenizer)
     if isinstance(stop_token_ids, list | tuple):
         # Not through NumPy, which refuses lists of several lengths.
         ids = stop_token_ids

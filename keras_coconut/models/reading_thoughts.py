@@ -30,7 +30,8 @@ class ReadingThoughts(_Task):
 
         Args:
             questions: a string, a list of strings, or a dictionary of
-                `question_ids`, `question_mask` and `thought_mask`.
+                `question_ids`, `question_mask` and `thought_mask`, whose slots
+                hold continuous thoughts in every model.
             num_thoughts: int, or one int for each question. Defaults to the
                 model's `num_thoughts`. Not for a dictionary, whose
                 `thought_mask` gives it.
@@ -46,8 +47,9 @@ class ReadingThoughts(_Task):
             thoughts.
 
         Raises:
-            ValueError: If a count is negative or not an integer, or if the
-                model's thoughts are pauses; see `read_states`.
+            ValueError: If a count is negative or not an integer, or if strings
+                are given and the model's thoughts are pauses; see
+                `read_states`.
 
         Example:
         ```python

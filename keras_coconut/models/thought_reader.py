@@ -10,7 +10,11 @@ from keras_coconut.checks import check_count, refuse
 from keras_coconut.execution import varying_batches
 from keras_coconut.text import batches
 from keras_coconut.text.arrays import to_numpy
-from keras_coconut.text.questions import plan_batches, read_questions
+from keras_coconut.text.questions import (
+    plan_batches,
+    read_questions,
+    shared_slots,
+)
 
 
 class ThoughtStates(NamedTuple):
@@ -81,7 +85,8 @@ def read_states(
     ids = model.preprocessor.tokenize_questions(texts)
     reader = reader_of(model, layers, ThoughtReader)
     found = []
-    for rows, x in plan_batches(ids, counts, batch_size):
+    slots = shared_slots(model, counts) if max(counts) else None
+    for rows, x in plan_batches(ids, counts, batch_size, slots=slots):
         model.check_data(x, keys=batches.QUESTION_KEYS)
         # XLA on TensorFlow stops the process at a result of no slots.
         if x["thought_mask"].shape[1]:
@@ -157,18 +162,22 @@ def _join(model, rows, slots, layers, found) -> ThoughtStates:
         {},
     )
     for chosen, states in found:
-        own, count = states.thoughts.shape[1], len(chosen)
-        joined.thoughts[chosen, :own] = to_numpy(states.thoughts)[:count]
+        idle = max(states.thoughts.shape[1] - slots, 0)
+        own, count = states.thoughts.shape[1] - idle, len(chosen)
+        thoughts = to_numpy(states.thoughts)[:count, :own]
+        joined.thoughts[chosen, :own] = thoughts
         for n in layers:
-            hidden = to_numpy(states.hidden_states[n])
-            joined.hidden_states[n][chosen, :own] = hidden[:count]
+            hidden = to_numpy(states.hidden_states[n])[:count, :own]
+            joined.hidden_states[n][chosen, :own] = hidden
             weights = to_numpy(states.attention[n])
-            heads, width = weights.shape[1], weights.shape[3]
+            heads, width = weights.shape[1], weights.shape[3] - idle
             whole = joined.attention.setdefault(
                 n, np.zeros((rows, heads, slots, longest + slots), "float32")
             )
             start = longest - (width - own)
-            whole[chosen, :, :own, start : start + width] = weights[:count]
+            whole[chosen, :, :own, start : start + width] = weights[
+                :count, :, :own, :width
+            ]
     return joined
 
 

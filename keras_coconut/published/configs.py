@@ -103,11 +103,24 @@ def _gpt2_arguments(config) -> dict:
         "num_heads": _heads(config, "n_head", hidden),
         "hidden_dim": hidden,
         "intermediate_dim": _size(config, "n_inner", 4 * hidden),
-        "dropout": check_number(
-            "resid_pdrop", config.get("resid_pdrop", 0.1), least=0
-        ),
+        "dropout": _dropout(config),
         "max_sequence_length": _size(config, "n_positions"),
     }
+
+
+def _dropout(config) -> float:
+    """Returns the one dropout that a backbone of KerasHub has."""
+    first, *others = (
+        check_number(name, config.get(name, 0.1), least=0)
+        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+    )
+    if others != [first, first]:
+        raise ValueError(
+            "`resid_pdrop`, `embd_pdrop` and `attn_pdrop` must be the same, "
+            "since KerasHub's GPT-2 has one dropout. Received: "
+            f"{[first, *others]}"
+        )
+    return first
 
 
 def _heads(config, name, hidden) -> int:

@@ -223,7 +223,9 @@ def _measure(planned, verbose) -> dict[str, Section]:
     found: dict[str, Section] = {}
     total = sum(part.units for part in planned)
     expected = 0
-    with Progress("report card", total, verbose, "answers") as progress:
+    with Progress(
+        "report card", total, verbose, "answers", steady=True
+    ) as progress:
         for part in planned:
             if part.left_out is not None:
                 found[part.name] = Section(part.name, left_out=part.left_out)

@@ -15,7 +15,13 @@ _SHARE_OF_OWN = 0.25
 _MOST_PROBLEMS = 1_000_000
 MOST_P_VALUE = 0.05
 
-Comparison = Literal["lower", "a little lower", "as high", "unclear"]
+Comparison = Literal[
+    "lower", "somewhat lower", "a little lower", "as high", "unclear"
+]
+# Fewer correct answers, which is no chance.
+FEWER = ("lower", "somewhat lower", "a little lower")
+# What more problems would decide.
+_OPEN = ("somewhat lower", "unclear")
 
 
 class Paired(NamedTuple):
@@ -94,9 +100,10 @@ def compare(own: Evaluation, other: Evaluation) -> Comparison:
 
     Both are of the same problems, so the tests are paired. It is as high if a
     loss of more than `tolerance` is excluded and no loss is significant by
-    McNemar's test; a little lower if so small a loss is significant. It is
-    lower if a greater loss is possible and its Wilson interval lies below the
-    own one. It is unclear if so few problems tell none of this.
+    McNemar's test; a little lower if so small a loss is significant. Where a
+    greater loss is possible, it is lower if its Wilson interval lies below the
+    own one, and somewhat lower if the loss is significant all the same. It is
+    unclear if so few problems tell none of this.
 
     Args:
         own, other: `Evaluation`s.
@@ -114,10 +121,12 @@ def compare_pairs(pairs: Paired) -> Comparison:
     """Returns how the second share compares with the first; see `compare`."""
     own, other = pairs.shares()
     loss = pairs.loss()
+    is_lower = loss.share > 0 and pairs.p_value() < MOST_P_VALUE
     if loss.high <= tolerance(own):
-        is_lower = loss.share > 0 and pairs.p_value() < MOST_P_VALUE
         return "a little lower" if is_lower else "as high"
-    return "lower" if own.low > other.high else "unclear"
+    if own.low > other.high:
+        return "lower"
+    return "somewhat lower" if is_lower else "unclear"
 
 
 def tolerance(own: Share) -> float:
@@ -139,7 +148,7 @@ def problems_needed(
 
         def is_clear(count, pairs=pairs):
             scaled = Paired(*(count * each / sum(pairs) for each in pairs))
-            return compare_pairs(scaled) != "unclear"
+            return compare_pairs(scaled) not in _OPEN
 
         needed = _least(is_clear)
         if needed is None:

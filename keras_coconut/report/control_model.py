@@ -123,6 +123,7 @@ def _accuracy(own: Evaluation, other: Evaluation, kind: str) -> str:
     )
     compared = {
         "lower": "fewer",
+        "somewhat lower": "fewer",
         "a little lower": "a little fewer",
         "as high": "about as many or more",
         "unclear": "perhaps fewer",

@@ -7,7 +7,7 @@ from keras_coconut.analysis import ThoughtBudget
 from keras_coconut.evaluation import Evaluation
 from keras_coconut.evaluation.statistics import Share
 from keras_coconut.report import words
-from keras_coconut.report.comparing import compare
+from keras_coconut.report.comparing import FEWER, compare
 from keras_coconut.report.verdicts import NO_ANSWERS, UNDECIDED, Verdict
 
 
@@ -113,7 +113,7 @@ def _fewer(kinds, counts, shares) -> list[str]:
             [_count(count) for count in counts if kinds[count] in sought]
         )
 
-    lower = those("lower", "a little lower")
+    lower = those(*FEWER)
     as_well, unclear = those("as high"), those("unclear")
     if not as_well and not unclear:
         said = "With fewer the model answers fewer problems."

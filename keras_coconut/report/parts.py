@@ -1,10 +1,12 @@
 """The parts of a report: which of them apply, and how each is measured."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from keras_coconut import analysis, evaluation
 from keras_coconut.evaluation.controls import CONTROLS
+from keras_coconut.evaluation.unfinished import part_of
 from keras_coconut.report.inputs import (
     Inputs,
     Part,
@@ -31,19 +33,26 @@ def plan(inputs: Inputs) -> list[Part]:
 
 
 def _answers(inputs: Inputs) -> Part:
-    def run():
-        return {
-            name: evaluation.evaluate_problems(
-                model,
-                inputs.problems,
-                num_thoughts=inputs.num_thoughts,
-                **_options(inputs),
-            )
-            for name, model in inputs.models.items()
-        }
+    def evaluate(model):
+        return evaluation.evaluate_problems(
+            model,
+            inputs.problems,
+            num_thoughts=inputs.num_thoughts,
+            **_options(inputs),
+        )
 
     count = len(inputs.problems)
+    run = functools.partial(_for_each, inputs, evaluate)
     return Part("answers", count, len(inputs.models) * count, run)
+
+
+def _for_each(inputs: Inputs, evaluate: Callable) -> dict[str, Any]:
+    """Returns what a function of a model returns, by the models' names."""
+    found: dict[str, Any] = {}
+    for name, model in inputs.models.items():
+        with part_of(found, name):
+            found[name] = evaluate(model)
+    return found
 
 
 def _controls(inputs: Inputs) -> Part:
@@ -52,18 +61,16 @@ def _controls(inputs: Inputs) -> Part:
     if because:
         return Part("controls", left_out=because)
 
-    def run():
-        return {
-            name: evaluation.evaluate_controls(
-                model,
-                inputs.problems,
-                num_thoughts=inputs.num_thoughts,
-                seed=inputs.seed,
-                **_options(inputs),
-            )
-            for name, model in inputs.models.items()
-        }
+    def evaluate(model):
+        return evaluation.evaluate_controls(
+            model,
+            inputs.problems,
+            num_thoughts=inputs.num_thoughts,
+            seed=inputs.seed,
+            **_options(inputs),
+        )
 
+    run = functools.partial(_for_each, inputs, evaluate)
     # All problems think, then answer with each control.
     units = sum(
         count * (1 + len(CONTROLS) if _is_continuous(model) else 2)

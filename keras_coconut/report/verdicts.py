@@ -8,6 +8,7 @@ from keras_coconut.analysis import MinimalPairEvaluation
 from keras_coconut.evaluation import Evaluation
 from keras_coconut.report import words
 from keras_coconut.report.comparing import (
+    FEWER,
     compare,
     problems_needed,
     tolerance,
@@ -160,6 +161,12 @@ def _replaced(own: Evaluation, controls) -> tuple[str, list[str]]:
     said = [first]
     if "lower" in kinds:
         said.append(f"It answers fewer with {those('lower')}.")
+    if "somewhat lower" in kinds:
+        said.append(
+            f"It answers fewer with {those('somewhat lower')}: the loss is "
+            f"significant, and whether it is more than {limit}, these problems "
+            "do not tell."
+        )
     if "a little lower" in kinds:
         said.append(
             f"It answers a little fewer with {those('a little lower')}: the "
@@ -169,19 +176,17 @@ def _replaced(own: Evaluation, controls) -> tuple[str, list[str]]:
         said.append(f"It answers {many} with {those('as high')}.")
     if kinds <= {"a little lower", "as high"}:
         return IN_PART, said
-    if "unclear" not in kinds:
+    if "unclear" in kinds:
+        said.append(
+            f"{_unclear(others, found)} unclear: no loss is significant, and "
+            f"one of more than {limit} is not excluded."
+        )
+    elif "somewhat lower" not in kinds:
         said.append(_disagree(found))
         return UNDECIDED, said
-    said.append(
-        f"{_unclear(others, found)} unclear: the interval overlaps that of "
-        f"its own thoughts, and a loss of more than {limit} is not excluded."
-    )
     needed = problems_needed(own, others.values())
-    said.append(
-        "With such shares, no number of problems would decide it."
-        if needed is None
-        else f"With such shares, about {needed:,} problems would decide it."
-    )
+    number = "no number of" if needed is None else f"about {needed:,}"
+    said.append(f"With such shares, {number} problems would make this clear.")
     return UNDECIDED, said
 
 
@@ -224,7 +229,7 @@ def _pauses(own: Evaluation, controls) -> list[str]:
         *without_thoughts(own, controls),
     ]
     kinds = {compare(own, found) for found in controls.values()}
-    if kinds <= {"lower", "a little lower"}:
+    if kinds <= set(FEWER):
         said.append(
             "Without them it answers fewer; it may be that it was not trained "
             "without them."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from keras_coconut.evaluation import Evaluation
 from keras_coconut.report import words
-from keras_coconut.report.comparing import compare
+from keras_coconut.report.comparing import compare, tolerance
 
 # A response that is longer by less says no more.
 _LONGER = 1.1
@@ -26,6 +26,12 @@ def without_thoughts(
         text = words.share(none.interval)
         if kind == "lower":
             said.append(f"Without thoughts it answers only {text}.")
+        elif kind == "somewhat lower":
+            limit = words.points(tolerance(own.interval))
+            said.append(
+                f"Without thoughts it answers fewer, {text}; whether by more "
+                f"than {limit}, these problems do not tell."
+            )
         elif kind == "a little lower":
             said.append(f"Without thoughts it answers a little fewer, {text}.")
         elif kind == "unclear":
@@ -41,6 +47,7 @@ def without_thoughts(
         removed = controls["removed"]
         compared = {
             "lower": "fewer",
+            "somewhat lower": "fewer",
             "a little lower": "a little fewer",
             "as high": words.as_many(own.interval, removed.interval),
             "unclear": "perhaps fewer",
@@ -83,7 +90,7 @@ def in_another_order(
         return []
     shuffled = controls["shuffled"]
     kind, text = compare(own, shuffled), words.share(shuffled.interval)
-    if kind == "lower":
+    if kind in ("lower", "somewhat lower"):
         return [f"The order of its thoughts matters: {text} in another order."]
     if kind == "a little lower":
         return [

@@ -1,5 +1,6 @@
 """Questions as strings: their numbers of thoughts and their batches."""
 
+import keras
 import numpy as np
 
 from keras_coconut.checks import check_instance, shown
@@ -68,7 +69,26 @@ def tokenize(model, questions, num_thoughts, name="questions"):
     return texts, ids, counts
 
 
-def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
+def shared_slots(model, num_thoughts: list[int]) -> int | None:
+    """Returns the thought slots that all batches have, for `plan_batches`.
+
+    Compiled loops take their rounds from the data, so one program serves any
+    number of thoughts in as many slots. `None`, each batch's own, where idle
+    slots would be computed.
+    """
+    if (
+        keras.config.backend() == "torch"
+        or model.run_eagerly
+        or model.num_iterations is not None
+        or model.thought_kind != "continuous"
+    ):
+        return None
+    return max(*num_thoughts, model.num_thoughts or 0)
+
+
+def plan_batches(
+    questions, num_thoughts, batch_size, thoughts=None, slots=None
+):
     """Groups tokenized questions of similar length into batches of few shapes.
 
     Args:
@@ -76,6 +96,8 @@ def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
         num_thoughts: list of ints, one for each question.
         batch_size: int.
         thoughts: float array (questions, K, D), given thoughts. Optional.
+        slots: int, what `shared_slots` returns, unless thoughts are given.
+            Defaults to `None`: as many as the batch needs.
 
     Returns:
         A list of `(rows, x)`: the indices of the questions and their packed
@@ -94,10 +116,11 @@ def plan_batches(questions, num_thoughts, batch_size, thoughts=None):
             [questions[row] for row in filled],
             [num_thoughts[row] for row in filled],
             question_length=rounded_up(longest),
+            slots=slots,
         )
-        slots = x["thought_mask"].shape[1]
-        if thoughts is not None and slots:
-            x["thoughts"] = thoughts[filled, :slots]
+        given = x["thought_mask"].shape[1]
+        if thoughts is not None and given:
+            x["thoughts"] = thoughts[filled, :given]
         planned.append((rows, x))
     return planned
 

@@ -300,3 +300,30 @@ def test_two_evaluations_of_the_same_problems():
     assert other.compare(own) == (0, 2, 0.5)
     with pytest.raises(ValueError, match="`other` must be of the same 4.*2"):
         own.compare(evaluation(True, False))
+
+
+def test_a_second_stop_token_is_not_counted(text_model):
+    """As instruction-tuned models of Llama 3 have one."""
+    tokenizer = text_model.preprocessor.tokenizer
+    Script(text_model, RESPONSES)
+    before = evaluate_problems(text_model, PROBLEMS, num_thoughts=2, verbose=0)
+    end, other = tokenizer.end_token_id, tokenizer.token_to_id("0")
+    responses = dict.fromkeys("abcd", "x")
+    lengths = []
+
+    def generate_tokens(questions, on_response, **options):
+        for index, _ in enumerate(questions):
+            tokens = [*tokenizer(responses["a"]), (end, other)[index % 2]]
+            lengths.append(len(tokens) - 1)
+            on_response(index, tokens)
+
+    text_model.__dict__["generate_tokens"] = generate_tokens
+    tokenizer.end_token2_id = other
+    try:
+        found = evaluate_problems(
+            text_model, PROBLEMS, num_thoughts=2, verbose=0
+        )
+    finally:
+        del tokenizer.end_token2_id
+    assert found.tokens_generated == 2 + np.mean(lengths)
+    assert before.tokens_generated != found.tokens_generated

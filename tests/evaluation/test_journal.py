@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scripted import PROBLEMS, RESPONSES, Script
 
 from keras_coconut.evaluation.problems import evaluate_problems
+from keras_coconut.files import try_lock
 
 pytestmark = pytest.mark.any_backend
 
@@ -358,3 +359,16 @@ def test_a_real_model_is_interrupted(text_model, paths, monkeypatch):
     )
     assert without_seconds(found) == without_seconds(expected)
     assert found.seconds > 0
+
+
+def test_what_is_left_beside_results_is_deleted(text_model, paths):
+    path, journal = paths
+    Script(text_model, RESPONSES)
+    evaluate_problems(text_model, PROBLEMS, results_path=path, **OPTIONS)
+    journal.write_text("of a process that was killed")
+    with open(journal, "a") as file:
+        assert try_lock(file)
+        evaluate_problems(text_model, PROBLEMS, results_path=path, **OPTIONS)
+        assert journal.exists()
+    evaluate_problems(text_model, PROBLEMS, results_path=path, **OPTIONS)
+    assert not journal.exists()

@@ -16,7 +16,7 @@ import pytest
 import tiny
 from scripted import PROBLEMS, RESPONSES, Script
 
-from keras_coconut.evaluation import unfinished
+from keras_coconut.evaluation import made_by, unfinished
 from keras_coconut.evaluation.controls import evaluate_controls
 from keras_coconut.evaluation.problems import answer, evaluate_problems
 from keras_coconut.evaluation.reasoning_paths import evaluate_reasoning
@@ -663,3 +663,18 @@ def test_files_of_samples_are_checked(tmp_path):
             problems,
             **{**options, "results_path": tmp_path / "missing" / "r.json"},
         )
+
+
+@any_backend
+def test_parts_hash_the_weights_once(text_model, monkeypatch):
+    hashed = []
+    array_hash = made_by.array_hash
+
+    def counted(array):
+        hashed.append(array.shape)
+        return array_hash(array)
+
+    monkeypatch.setattr(made_by, "array_hash", counted)
+    Script(text_model, RESPONSES)
+    evaluate_controls(text_model, PROBLEMS, **OPTIONS)
+    assert 0 < len(hashed) <= len(text_model.backbone.weights)

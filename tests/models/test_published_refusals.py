@@ -100,6 +100,8 @@ REFUSED = [
     (changed(n_positions=10), "wpe.weight"),
     (changed(n_layer=1), "unknown.*h.1"),
     (changed(resid_pdrop=-1), "`resid_pdrop`"),
+    # As Hugging Face reads it, 0.1.
+    (changed(attn_pdrop=...), r"must be the same.*\[0.0, 0.0, 0.1\]"),
     (changed(activation_function="relu"), "activation_function='relu'"),
     (changed(layer_norm_epsilon=1e-6), "layer_norm_epsilon=1e-06"),
     (changed(scale_attn_weights=False), "scale_attn_weights=False"),

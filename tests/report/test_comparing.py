@@ -74,8 +74,14 @@ def test_the_difference_of_independent_shares_is_newcombes():
         (0.96, 0.95, 500, "as high"),
         (0.5, 0.9, 500, "as high"),
         (0.95, 0.8, 20, "unclear"),
-        # Ten points are a lot of 20%.
-        (0.2, 0.15, 500, "unclear"),
+        # Ten points are a lot of 20%; 25 problems are lost and none is won.
+        (0.2, 0.15, 500, "somewhat lower"),
+        # The greater the loss, the lower.
+        (0.9, 0.85, 200, "a little lower"),
+        (0.9, 0.84, 200, "a little lower"),
+        (0.9, 0.82, 200, "somewhat lower"),
+        (0.9, 0.80, 200, "lower"),
+        (0.6, 0.48, 100, "somewhat lower"),
         # 20 problems are lost and none is won: that is no chance.
         (0.9, 0.86, 500, "a little lower"),
         # With so many problems the intervals are apart, but the loss is small.
@@ -112,7 +118,7 @@ def test_so_many_problems_decide_it_and_no_fewer():
 
     def decided(count):
         pairs = Paired(*(count * each for each in (0.75, 0.15, 0, 0.1)))
-        return comparing.compare_pairs(pairs) != "unclear"
+        return comparing.compare_pairs(pairs) == "lower"
 
     assert decided(needed)
     # It is rounded up to two digits.

@@ -322,6 +322,27 @@ def test_an_interruption_keeps_what_is_done(monkeypatch):
 
 
 @pytest.mark.any_backend
+def test_an_interruption_of_the_control_keeps_the_models_part(monkeypatch):
+    problems, asked = scripted.problems(6)
+    model, control = scripted.model(), scripted.model()
+    scripted.Carrying(model, asked)
+    scripted.Carrying(control, asked)
+    evaluate = keras_coconut.evaluation.evaluate_controls
+
+    def stop(asked_model, *args, **kwargs):
+        if asked_model is control:
+            raise KeyboardInterrupt
+        return evaluate(asked_model, *args, **kwargs)
+
+    monkeypatch.setattr(keras_coconut.evaluation, "evaluate_controls", stop)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        report_of(model, problems, num_pairs=2, control=control)
+    partial = caught.value.partial
+    assert set(partial) == {"answers", "controls"}
+    assert partial["controls"]["model"]["none"].predictions
+
+
+@pytest.mark.any_backend
 def test_problems_that_one_part_refuses():
     """A graph whose edges the question does not write out."""
     problems = scripted.graph_problems(6)

@@ -85,10 +85,10 @@ def test_too_few_problems_decide_nothing():
         evaluation(0.9, count=20),
         [evaluation(each, count=20) for each in shares.values()],
     )
-    assert f"about {needed:,} problems would decide it" in found.text
+    assert f"about {needed:,} problems would make this clear" in found.text
     assert (
         "Noise (75.0%), another problem's thoughts (75.0%), the mean thought "
-        "(80.0%) and zeros (70.0%) are unclear: the interval overlaps"
+        "(80.0%) and zeros (70.0%) are unclear: no loss is significant"
     ) in found.text
 
 
@@ -97,6 +97,24 @@ def test_one_that_is_unclear():
         evaluation(0.9, count=20), controls(20, noise=0.75), "continuous"
     )
     assert "Noise (75.0%) is unclear" in found.text
+
+
+def test_a_significant_loss_of_a_size_that_is_unclear():
+    """16 of 180 right answers are lost, and none is won (p = 3e-5)."""
+    own = evaluation(0.9, count=200)
+    found = verdicts.carry(
+        own,
+        controls(200, none=0.82, **dict.fromkeys(SAME, 0.82)),
+        "continuous",
+    )
+    assert found.outcome == verdicts.UNDECIDED
+    assert "It answers fewer with noise 82.0%" in found.text
+    assert "the loss is significant, and whether it is more than" in found.text
+    assert "is unclear" not in found.text and "as many" not in found.text
+    needed = comparing.problems_needed(own, [evaluation(0.82, count=200)])
+    assert f"about {needed} problems would make this clear" in found.text
+    assert "Without thoughts it answers fewer, 82.0%" in found.text
+    assert "The order of its thoughts matters: 82.0%" in found.text
 
 
 @pytest.mark.parametrize("others", [{}, {"zeros": 0.9}])
@@ -124,7 +142,7 @@ def test_a_small_loss_beside_a_great_one():
         evaluation(0.9), controls(noise=0.1, other=0.86), "continuous"
     )
     assert found.outcome == verdicts.UNDECIDED
-    assert "would decide it" not in found.text
+    assert "would make this clear" not in found.text
 
 
 def test_the_same_answers_with_other_thoughts():
@@ -148,7 +166,7 @@ def test_replacements_that_disagree_decide_nothing(shares, text):
     found = verdicts.carry(evaluation(0.95), controls(**shares), "continuous")
     assert found.outcome == verdicts.UNDECIDED
     assert text in found.text
-    assert "would decide it" not in found.text
+    assert "would make this clear" not in found.text
 
 
 def test_better_without():

@@ -19,7 +19,6 @@ from keras_coconut.evaluation.figures import (
 )
 from keras_coconut.evaluation.problems import answer
 from keras_coconut.evaluation.request import (
-    Request,
     check_model,
     check_request,
 )
@@ -176,17 +175,16 @@ def evaluate_counterfactuals(
     ]
     total = len(requests) * len(asked)
     found: list[CounterfactualEvaluation] = []
-    with Progress("counterfactual edges", total, verbose, "answers"):
+    answers: dict[str, Evaluation] = {}
+    with Progress(
+        "counterfactual edges", total, verbose, "answers", steady=True
+    ):
         for request in requests:
             name = "control" if found else "model"
-            found.append(_compare(made, _answer(request, name, verbose)))
+            with part_of(answers, name):
+                answers[name] = answer(request, name, verbose)
+            found.append(_compare(made, answers[name]))
     return beside_control(found)
-
-
-def _answer(request: Request, name, verbose) -> Evaluation:
-    parts: dict[str, Evaluation] = {}
-    with part_of(parts, name):
-        return answer(request, name, verbose)
 
 
 def _compare(

@@ -156,7 +156,7 @@ def evaluate_minimal_pairs(
     donors = _draw_donors(made.pairs, seed)
     total = sum(_count_work(request, donors) for request in requests)
     found: list[MinimalPairEvaluation] = []
-    with Progress("minimal pairs", total, verbose, "answers"):
+    with Progress("minimal pairs", total, verbose, "answers", steady=True):
         for request in requests:
             prefix = "control, " if found else ""
             found.append(_evaluate(request, made, donors, prefix, verbose))
