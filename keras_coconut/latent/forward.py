@@ -88,7 +88,7 @@ class Forward:
             last_only: bool. Whether only the last hidden state is needed; the
                 last layer then computes no other. Defaults to `False`.
             watch: tuple of ints, the numbers of layers whose `Watched` is
-                wanted; not with `last_only`.
+                wanted; with `last_only`, at the last position alone.
 
         Returns:
             A tuple of the hidden states after the final norm, (B, L, D) or
@@ -104,22 +104,33 @@ class Forward:
         watched = {}
         for number, block in enumerate(self.decoder.blocks):
             visible = seen.within(block.window)
+            at_last = [each[:, -1:] for each in visible]
             if block is last:
-                visible = [each[:, -1:] for each in visible]
+                visible = at_last
+            # Before the last layer, the last position is watched beside it.
+            beside = last_only and number in watch and block is not last
+            keeps = bool(watch) and (block is last or not last_only)
 
-            def run(x, earlier, block=block, visible=visible):
+            def run(
+                x,
+                earlier,
+                block=block,
+                visible=visible,
+                at_last=at_last if beside else None,
+                keeps=keeps,
+            ):
                 query, key, value = map(layout.spread, block.project(x, at))
                 own = heads_first(key), heads_first(value)
                 if block is last:
                     x, query = layout.spread(x)[:, -1:], query[:, -1:]
+                spans = [*earlier, own]
                 attended, weights = attend(
-                    block,
-                    query,
-                    [*earlier, own],
-                    visible,
-                    self.drop,
-                    bool(watch),
+                    block, query, spans, visible, self.drop, keeps
                 )
+                if at_last is not None:
+                    _, weights = attend(
+                        block, query[:, -1:], spans, at_last, keep_weights=True
+                    )
                 if block is not last:
                     attended = layout.pack(attended)
                 x = block.finish(x, attended, self.drop)
@@ -135,7 +146,9 @@ class Forward:
                 keys=(*span.keys, own[0]), values=(*span.values, own[1])
             )
             if number in watch:
-                watched[number] = Watched(layout.spread(x), weights)
+                states = x if block is last else layout.spread(x)
+                states = states[:, -1:] if last_only else states
+                watched[number] = Watched(states, weights)
         hidden = self.decoder.norm(x)
         return hidden if last else layout.spread(hidden), span, watched
 

@@ -28,16 +28,18 @@ class Thoughts(NamedTuple):
 
     `thoughts` is (B, K, D), the inputs of the slots, or the states before them
     where they hold pauses. `memory` holds the spans of question and thoughts,
-    `length` (B,) the real positions of a row so far, `last` (B, 1, D) the
-    hidden state at the last of them, and `watched` the `Watched` at the
-    thoughts, by layer. `hidden` is (B, 1 + K, D), the hidden states at the
-    question's last token and at the thoughts.
+    `length` (B,) the real positions of a row so far, and `last` (B, 1, D) the
+    hidden state at the last of them. `asked` holds the `Watched` at the
+    question's last token, by layer, and `watched` those at the thoughts.
+    `hidden` is (B, 1 + K, D), the hidden states at the question's last token
+    and at the thoughts.
     """
 
     thoughts: Any
     memory: list[Span]
     length: Any
     last: Any
+    asked: dict[int, Watched]
     watched: dict[int, Watched]
     hidden: Any
 
@@ -64,15 +66,19 @@ def think(
         watch: tuple of ints, the layers whose `Watched` is wanted.
     """
     mask = x["question_mask"]
-    first, span, _ = forward.read(
-        question, positions_of(mask), ops.cast(mask, "bool"), last_only=True
+    first, span, asked = forward.read(
+        question,
+        positions_of(mask),
+        ops.cast(mask, "bool"),
+        last_only=True,
+        watch=watch,
     )
     length = ops.sum(mask, axis=1)
     if "skipped_positions" in x:
         length = length + x["skipped_positions"]
     mask = x["thought_mask"]
     if mask.shape[1] == 0:
-        return Thoughts(first[:, :0], [span], length, first, {}, first)
+        return Thoughts(first[:, :0], [span], length, first, asked, {}, first)
     counts = ops.sum(mask, axis=1)
     # An idle slot repeats the last position.
     slots, positions = ops.cast(mask, "bool"), positions_of(mask, length)
@@ -103,7 +109,8 @@ def think(
     hidden = ops.concatenate([first, hidden], axis=1)
     last = _at(hidden, counts)
     length = length + counts
-    return Thoughts(thoughts, [span, own], length, last, watched, hidden)
+    memory = [span, own]
+    return Thoughts(thoughts, memory, length, last, asked, watched, hidden)
 
 
 def first_thoughts(thoughts: Thoughts, counts) -> Thoughts:

@@ -66,6 +66,9 @@ def read_continuations(
     slots = None if thoughts is not None else shared_slots(model, counts)
     planned = plan_batches(question_ids, counts, batch_size, thoughts, slots)
     found: list = [None] * len(question_ids)
+    # Where steps are compiled, all batches share one program.
+    compiles = keras.config.backend() != "torch"
+    room = _room(continuations) if compiles else None
     for rows, x in planned:
         model.check_data(x, keys=batches.QUESTION_KEYS)
         if model.thought_kind == "pause":
@@ -73,18 +76,15 @@ def read_continuations(
                 x["thought_mask"], model.preprocessor.pause_id
             )
         filled = rows + rows[-1:] * (len(x["question_ids"]) - len(rows))
-        x.update(
-            _pack(
-                [continuations[row] for row in filled],
-                model.preprocessor.end_of_thought_id,
-            )
-        )
+        own = [continuations[row] for row in filled]
+        eot = model.preprocessor.end_of_thought_id
+        x.update(_pack(own, eot, room or _room(own)))
         with model.one_at_a_time:
             scored = to_numpy(reader.predict_on_batch(x))
-        for row, own in zip(rows, scored):
+        for row, lines in zip(rows, scored):
             found[row] = [
                 line[each.num_given : len(each.token_ids)].astype("float32")
-                for line, each in zip(own, continuations[row])
+                for line, each in zip(lines, continuations[row])
             ]
         if on_batch is not None:
             on_batch(len(rows))
@@ -111,15 +111,16 @@ def _check_lengths(model, question_ids, continuations) -> None:
             )
 
 
-def _pack(continuations, eot) -> dict[str, np.ndarray]:
-    """Packs the continuations of a batch into arrays (B, C, R)."""
+def _room(continuations) -> tuple[int, int]:
+    """Returns C and R for the continuations of some questions."""
     longest = max(len(each.token_ids) for own in continuations for each in own)
     # Few sizes, few programs.
-    shape = (
-        len(continuations),
-        _rounded(max(map(len, continuations))),
-        _rounded(longest),
-    )
+    return _rounded(max(map(len, continuations))), _rounded(longest)
+
+
+def _pack(continuations, eot, room) -> dict[str, np.ndarray]:
+    """Packs the continuations of a batch into arrays (B, C, R)."""
+    shape = len(continuations), *room
     read = np.zeros(shape, "int32")
     read[:, :, 0] = eot
     target, mask = np.zeros_like(read), np.zeros_like(read)

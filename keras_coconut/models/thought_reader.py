@@ -28,8 +28,10 @@ class ThoughtStates(NamedTuple):
             thoughts, float (B, K, D).
         attention: dictionary from a layer's number to its attention weights,
             float (B, heads, K, Q + K), from each thought to the question, which
-            is left-padded, and then to the thoughts. Without any thoughts it
-            holds no layer.
+            is left-padded, and then to the thoughts.
+        question_attention: dictionary from a layer's number to the attention of
+            the question's last token to the question, float (B, heads, 1, Q).
+            It makes the first thought.
 
     Example:
     ```python
@@ -41,6 +43,7 @@ class ThoughtStates(NamedTuple):
     thoughts: Any
     hidden_states: dict[int, Any]
     attention: dict[int, Any]
+    question_attention: dict[int, Any]
 
 
 def states_of(thoughts, mask) -> ThoughtStates:
@@ -56,6 +59,7 @@ def states_of(thoughts, mask) -> ThoughtStates:
         clear(thoughts.thoughts, 1),
         {n: clear(seen.hidden, 1) for n, seen in thoughts.watched.items()},
         {n: clear(seen.attention, 2) for n, seen in thoughts.watched.items()},
+        {n: seen.attention for n, seen in thoughts.asked.items()},
     )
 
 
@@ -86,6 +90,8 @@ def read_states(
     reader = reader_of(model, layers, ThoughtReader)
     found = []
     slots = shared_slots(model, counts) if max(counts) else None
+    if layers and not max(counts):
+        slots = 1  # The question is read all the same, without any thought.
     for rows, x in plan_batches(ids, counts, batch_size, slots=slots):
         model.check_data(x, keys=batches.QUESTION_KEYS)
         # XLA on TensorFlow stops the process at a result of no slots.
@@ -100,36 +106,6 @@ def read_states(
         if on_batch is not None:
             on_batch(len(rows))
     return _join(model, len(texts), max(counts), layers, found)
-
-
-def read_last_attention(
-    model, questions, layer: int, batch_size: int
-) -> np.ndarray:
-    """Returns the attention of each question's last token to the question.
-
-    It makes the first thought, and stands in no slot of its own.
-
-    Returns:
-        Float32 array (B, heads, 1, Q), the question left-padded.
-    """
-    check_count("batch_size", batch_size, least=1)
-    texts, _ = read_questions(model, questions, 0)
-    ids = model.preprocessor.tokenize_questions(texts)
-    reader = reader_of(model, (layer,), ThoughtReader)
-    found = []
-    # The last token is read in a slot, whose attention is at hand.
-    planned = plan_batches(
-        [row[:-1] for row in ids], [1] * len(ids), batch_size
-    )
-    for rows, x in planned:
-        filled = rows + rows[-1:] * (len(x["question_ids"]) - len(rows))
-        last = [[ids[row][-1]] for row in filled]
-        model.check_data(x, keys=batches.QUESTION_KEYS)
-        x["pause_ids"] = np.array(last, "int32")
-        with model.one_at_a_time:
-            states = ThoughtStates(*reader.predict_on_batch(x))
-        found.append((rows, states))
-    return _join(model, len(ids), 1, (layer,), found).attention[layer]
 
 
 def predict_thoughts(model, x) -> np.ndarray:
@@ -151,32 +127,33 @@ def predict_thoughts(model, x) -> np.ndarray:
 def _join(model, rows, slots, layers, found) -> ThoughtStates:
     """Returns the states of all questions, in their order."""
     shape = rows, slots, model.backbone.hidden_dim
-    longest = max(
-        [s.attention[n].shape[3] - s.attention[n].shape[2] for _, s in found
-         for n in layers[:1]],
-        default=0,
-    )  # fmt: skip
+    watched = [s.question_attention[n] for _, s in found for n in layers[:1]]
+    longest = max([weights.shape[3] for weights in watched], default=0)
     joined = ThoughtStates(
         np.zeros(shape, "float32"),
         {n: np.zeros(shape, "float32") for n in layers},
         {},
+        {},
     )
     for chosen, states in found:
-        idle = max(states.thoughts.shape[1] - slots, 0)
-        own, count = states.thoughts.shape[1] - idle, len(chosen)
-        thoughts = to_numpy(states.thoughts)[:count, :own]
-        joined.thoughts[chosen, :own] = thoughts
+        # Neither rows that fill the batch, nor slots in which nobody thinks.
+        real = slice(len(chosen))
+        states = keras.tree.map_structure(to_numpy, states)
+        own = min(states.thoughts.shape[1], slots)
+        joined.thoughts[chosen, :own] = states.thoughts[real, :own]
         for n in layers:
-            hidden = to_numpy(states.hidden_states[n])[:count, :own]
+            hidden = states.hidden_states[n][real, :own]
             joined.hidden_states[n][chosen, :own] = hidden
-            weights = to_numpy(states.attention[n])
-            heads, width = weights.shape[1], weights.shape[3] - idle
-            whole = joined.attention.setdefault(
+            asked = states.question_attention[n][real]
+            heads, width = asked.shape[1], asked.shape[3]
+            start, end = longest - width, longest + own
+            joined.question_attention.setdefault(
+                n, np.zeros((rows, heads, 1, longest), "float32")
+            )[chosen, :, :, start:] = asked
+            joined.attention.setdefault(
                 n, np.zeros((rows, heads, slots, longest + slots), "float32")
-            )
-            start = longest - (width - own)
-            whole[chosen, :, :own, start : start + width] = weights[
-                :count, :, :own, :width
+            )[chosen, :, :own, start:end] = states.attention[n][
+                real, :, :own, : width + own
             ]
     return joined
 

@@ -12,8 +12,16 @@ _LENGTH_STEP = 32
 
 
 def rounded_up(length: int) -> int:
-    """Returns a length of questions or responses, of the few there are."""
-    return -(-length // _LENGTH_STEP) * _LENGTH_STEP
+    """Returns a length of questions or responses, of the few there are.
+
+    A multiple of 32. Where steps are compiled, the lengths above 128 are as far
+    apart as half of the power of 2 below: 192, 256, 384, 512, 768, ...
+    """
+    step = _LENGTH_STEP
+    if keras.config.backend() != "torch":
+        while 4 * step < length:
+            step *= 2
+    return -(-length // step) * step
 
 
 def read_questions(model, questions, num_thoughts, name="questions"):

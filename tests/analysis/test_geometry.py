@@ -29,7 +29,7 @@ def given(monkeypatch, thoughts):
         on_batch(len(questions))
         used = np.arange(thoughts.shape[1]) < np.array(counts)[:, None]
         return ThoughtStates(
-            (thoughts * used[..., None]).astype("float32"), {}, {}
+            (thoughts * used[..., None]).astype("float32"), {}, {}, {}
         )
 
     monkeypatch.setattr(geometry, "read_states", read)

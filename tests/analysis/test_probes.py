@@ -46,7 +46,7 @@ def given(monkeypatch, thoughts, **layers):
         own = thoughts(model) if callable(thoughts) else thoughts
         hidden = {int(name[1:]): value for name, value in layers.items()}
         assert set(layers_read) == set(hidden)
-        return ThoughtStates(own.astype("float32"), hidden, {})
+        return ThoughtStates(own.astype("float32"), hidden, {}, {})
 
     monkeypatch.setattr(probes, "read_states", read)
 

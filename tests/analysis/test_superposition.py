@@ -20,7 +20,6 @@ from symbol_models import (
 
 from keras_coconut import Problem, ThoughtStates
 from keras_coconut.analysis.pooled_means import pool
-from keras_coconut.analysis.search import superposition as superpositions
 from keras_coconut.analysis.search.edge_tokens import edge_tokens, node_tokens
 from keras_coconut.analysis.search.graph_nodes import solution_length
 from keras_coconut.analysis.search.group_means import GroupMeans
@@ -154,7 +153,9 @@ def thinking(model, monkeypatch, make):
         states = [make(question) for question in questions]
         thoughts, attention = map(np.array, zip(*states))
         assert thoughts.shape[1] == count
-        return ThoughtStates(thoughts, {}, {layers[0]: attention})
+        asked = np.full_like(attention[:, :, :1, :-count], 1 / 129)
+        (layer,) = layers
+        return ThoughtStates(thoughts, {}, {layer: attention}, {layer: asked})
 
     monkeypatch.setitem(model.__dict__, "read_states", read_states)
 
@@ -232,13 +233,6 @@ def test_heads_of_other_models_are_compared_by_their_mean(monkeypatch):
             return np.zeros((1, DIM)), np.full((heads, 1, 129), 1 / 129)
 
         thinking(model, monkeypatch, make)
-        monkeypatch.setattr(
-            superpositions,
-            "read_last_attention",
-            lambda model, texts, *_, heads=heads: np.full(
-                (len(texts), heads, 1, 128), 1 / 129
-            ),
-        )
         found.append(superposition(model, problems, num_thoughts=1, verbose=0))
     few, many = found
     assert (few.num_heads, many.num_heads) == (1, 8)

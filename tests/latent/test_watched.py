@@ -46,6 +46,31 @@ def test_states_are_those_of_kerashubs_layers(family):
                 assert not found[row, count:].any()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("thoughts", [2, 0])
+def test_the_questions_last_token(family, thoughts):
+    """It attends as it does where it is read by itself, in a slot."""
+    backbone = families.make(family)
+    decoder = keras_coconut.ContinuousThoughtLM(backbone).latent_decoder
+    questions = [[3, 1, 4, 1, 5], [2, 7]]
+    layers = tuple(range(len(backbone.transformer_layers)))
+    x = batches.pack_questions(questions, [thoughts] * 2, slots=2)
+    found = decoder.think(x, layers).asked
+    x = batches.pack_questions([row[:-1] for row in questions], [1, 1])
+    x["pause_ids"] = np.array([row[-1:] for row in questions], "int32")
+    expected = decoder.think(x, layers).watched
+    assert set(found) == set(expected) == set(layers)
+    for layer in layers:
+        one, other = (
+            [ops.convert_to_numpy(value) for value in of[layer]]
+            for of in (found, expected)
+        )
+        assert one[0].shape == (2, 1, backbone.hidden_dim)
+        assert one[1].shape[2:] == (1, 5)
+        np.testing.assert_allclose(one[0], other[0], atol=1e-5)
+        np.testing.assert_allclose(one[1], other[1], atol=1e-5)
+
+
 def states_with_pauses(backbone, questions, counts, pause):
     """KerasHub's own pass over each question and its pauses."""
     for question, count in zip(questions, counts):
@@ -94,6 +119,9 @@ def test_states_of_thoughts_are_what_think_returns():
     found = model.read_states(QUESTIONS, [2, 3], layers=[0])
     expected = model.think(QUESTIONS, [2, 3], layers=[0])
     np.testing.assert_array_equal(found.thoughts, expected.thoughts)
+    np.testing.assert_array_equal(
+        found.question_attention[0], expected.question_attention[0]
+    )
     np.testing.assert_array_equal(found.attention[0], expected.attention[0])
 
 
@@ -137,6 +165,15 @@ def test_batches_of_several_lengths_are_joined():
                 alone.hidden_states[layer][0],
                 atol=1e-5,
             )
+            asked = alone.question_attention[layer][0]
+            np.testing.assert_allclose(
+                together.question_attention[layer][row][
+                    ..., -asked.shape[-1] :
+                ],
+                asked,
+                atol=1e-6,
+            )
+            assert asked.sum(axis=-1) == pytest.approx(1, abs=1e-5)
             weights = alone.attention[layer][0]
             start = together.attention[layer].shape[3] - 2
             start -= weights.shape[2] - count

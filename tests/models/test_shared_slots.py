@@ -74,7 +74,7 @@ def test_states(model, monkeypatch, counts):
     found = read()
     with_own_slots(monkeypatch)
     expected = read()
-    assert len(found) == (5 if counts else 3)
+    assert len(found) == 7
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 

@@ -20,7 +20,6 @@ from keras_coconut.analysis.search.search_tree import read_graphs
 from keras_coconut.checks import Verbose, check_count, check_verbose
 from keras_coconut.evaluation.request import check_model, check_request
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
-from keras_coconut.models.thought_reader import read_last_attention
 from keras_coconut.problems import Problem, as_problems
 from keras_coconut.progress import Progress
 from keras_coconut.text.arrays import to_numpy
@@ -195,15 +194,11 @@ def _read(model, questions, count, layer, batch_size):
     for start in range(0, len(order), batch_size * _AT_ONCE):
         rows = order[start : start + batch_size * _AT_ONCE]
         texts = [questions[row] for row in rows]
-        last = read_last_attention(model, texts, layer, batch_size)
-        thoughts = np.zeros((len(rows), 0, model.backbone.hidden_dim))
-        weights = np.zeros((len(rows), 1, 0, last.shape[-1]))
-        if count:
-            states = model.read_states(
-                texts, count, batch_size=batch_size, layers=[layer]
-            )
-            thoughts = states.thoughts
-            weights = states.attention[layer][..., :-count]
+        states = model.read_states(
+            texts, count, batch_size=batch_size, layers=[layer]
+        )
+        last = states.question_attention[layer]
+        weights = states.attention[layer][..., : last.shape[-1]]
         attention = []
         for index, row in enumerate(rows):
             own = [
@@ -211,7 +206,7 @@ def _read(model, questions, count, layer, batch_size):
                 for each in (last, weights)
             ]
             attention.append(np.concatenate(own))
-        yield rows, attention, thoughts, last.shape[1]
+        yield rows, attention, states.thoughts, last.shape[1]
 
 
 def _divided(entries, heads) -> tuple[GroupMeans | None, ...]:
