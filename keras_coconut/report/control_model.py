@@ -15,9 +15,9 @@ from keras_coconut.report.comparing import (
 from keras_coconut.report.patterns import (
     frontiers,
     is_known,
-    is_readable,
     is_selective,
     preferences,
+    readable,
     readable_steps,
     searched_levels,
 )
@@ -179,6 +179,7 @@ def _judge(difference: Interval | Share | None, is_shown: bool) -> Comparison:
 
 
 def _steps(own: ThoughtProbes, other: ThoughtProbes) -> Iterator:
+    shown = {step for _, step in readable(other)}
     for entry in readable_steps(own):
         theirs = [
             probe
@@ -194,7 +195,7 @@ def _steps(own: ThoughtProbes, other: ThoughtProbes) -> Iterator:
                 None
                 if best is None
                 else share_difference(entry.probe.accuracy, best.accuracy),
-                any(map(is_readable, theirs)),
+                entry.step in shown,
             ),
         )
         mine = entry.probe.selectivity

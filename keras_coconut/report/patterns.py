@@ -11,7 +11,7 @@ from keras_coconut.analysis import (
 )
 from keras_coconut.analysis.search.group_means import GroupMeans
 from keras_coconut.analysis.search.tree_figures import MassShare
-from keras_coconut.evaluation import Interval
+from keras_coconut.evaluation import Interval, holm
 from keras_coconut.report.comparing import (
     MOST_P_VALUE,
     above_zero,
@@ -37,45 +37,64 @@ class Readable(NamedTuple):
     is_later: bool
 
 
-def is_readable(probe: StepProbe) -> bool:
-    """Whether a probe reads a step better than it would guess.
+def readable(probes: ThoughtProbes) -> dict[tuple[int, int], StepProbe]:
+    """Returns the probes that read a step better than they would guess.
 
-    Its interval lies above the shares of the most frequent label and of
-    shuffled labels.
+    By their slots and steps. They are right more often than the most frequent
+    label and than probes of shuffled labels, by exact one-sided tests that are
+    corrected for their number by Holm's method.
     """
+    every = {
+        (slot, step): probe
+        for slot, steps in enumerate(probes.thoughts)
+        for step, probe in enumerate(steps)
+        if probe is not None
+    }
+    p_values = holm([_chance(probe) for probe in every.values()])
+    return {
+        place: probe
+        for (place, probe), p_value in zip(every.items(), p_values)
+        if p_value < MOST_P_VALUE
+    }
+
+
+def _chance(probe: StepProbe) -> float:
+    """Returns the chance of as many right guesses, taken as independent."""
+    from scipy import stats
+
     guessed = max(probe.majority.share, probe.shuffled.share)
-    return probe.accuracy.low > guessed
+    share, *_, total = probe.accuracy
+    right = round(share * total)
+    return float(stats.binom.sf(right - 1, total, guessed))
 
 
 def is_selective(probe: StepProbe) -> bool:
-    """Whether a step is readable, and better than any other from there."""
+    """Whether a step is read better than guessed and than any other there."""
+    guessed = max(probe.majority.share, probe.shuffled.share)
     return (
-        is_readable(probe)
+        probe.accuracy.low > guessed
         and probe.p_value is not None
         and probe.p_value < MOST_P_VALUE
     )
 
 
 def readable_steps(probes: ThoughtProbes) -> list[Readable]:
-    """Returns the steps that are readable; see `is_readable`.
+    """Returns the steps that are readable; see `readable`.
 
     Of several thoughts the one counts from which a step is read selectively,
     then the one from which it is read best.
     """
-    found = {}
-    for slot, steps in enumerate(probes.thoughts):
-        for step, probe in enumerate(steps):
-            if probe is None or not is_readable(probe):
-                continue
-            before = probes.thoughts[0][step]
-            entry = Readable(
-                *(step, slot, probe, is_selective(probe), before),
-                before is not None and _is_better(probe, before),
-            )
-            best = found.get(step, entry)
-            is_later = entry.is_later or best.is_later
-            best = max(best, entry, key=_rank)
-            found[step] = best._replace(is_later=is_later)
+    found: dict[int, Readable] = {}
+    for (slot, step), probe in readable(probes).items():
+        before = probes.thoughts[0][step]
+        entry = Readable(
+            *(step, slot, probe, is_selective(probe), before),
+            before is not None and _is_better(probe, before),
+        )
+        best = found.get(step, entry)
+        is_later = entry.is_later or best.is_later
+        best = max(best, entry, key=_rank)
+        found[step] = best._replace(is_later=is_later)
     return [found[step] for step in sorted(found)]
 
 

@@ -116,6 +116,20 @@ def test_steps_that_cannot_be_read():
     assert "No linear probe reads a step" in found.text
 
 
+def test_many_probes_of_nothing():
+    """The chance of 120 of 500 is 1.6%; one of 30 has it in half of all runs."""
+    one = patterns.readable(probes((probe(0.24), None)))
+    assert set(one) == {(0, 0)}
+    many = probes(*[(probe(0.24),) * 5] * 6)
+    assert not patterns.readable(many)
+    found = holdings.hold(many, None, None, "continuous")
+    assert found.outcome == holdings.NOTHING_FOUND
+    # What is there stays, among as many.
+    slots = [[probe(0.2)] * 5 for _ in range(6)]
+    slots[3][2] = probe(0.3)
+    assert set(patterns.readable(probes(*slots))) == {(3, 2)}
+
+
 def test_the_frontier():
     found = holdings.hold(
         None,
