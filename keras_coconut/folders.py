@@ -14,18 +14,15 @@ _LONG_AGO = 3600.0
 
 
 def remove_abandoned(folder: str) -> None:
-    """Deletes the unfinished folders in a folder that nobody has written to.
+    """Deletes a folder that nobody has written to for an hour.
 
-    Not at once, since their writer may live on another machine.
+    Not at once, since its writer may live on another machine.
     """
-    for entry in os.scandir(folder):
-        if not UNFINISHED.fullmatch(entry.name) or not entry.is_dir():
-            continue
-        with contextlib.suppress(OSError):  # Another may have deleted it.
-            inside = [each.stat().st_mtime for each in os.scandir(entry.path)]
-            newest = max([entry.stat().st_mtime, *inside])
-            if time.time() - newest > _LONG_AGO:
-                shutil.rmtree(entry.path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # Another may have deleted it.
+        times = [entry.stat().st_mtime for entry in os.scandir(folder)]
+        newest = max([os.stat(folder).st_mtime, *times])
+        if time.time() - newest > _LONG_AGO:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -41,7 +38,9 @@ def folder_aside(folder: str):
         relative paths are sorted first, and returns these paths.
     """
     make_folder(folder)
-    remove_abandoned(folder)
+    for entry in os.scandir(folder):
+        if UNFINISHED.fullmatch(entry.name) and entry.is_dir():
+            remove_abandoned(entry.path)
     written = pathlib.Path(folder, f".{secrets.token_hex(16)}{PARTIAL}")
 
     def move(key=None):

@@ -7,6 +7,7 @@ thought does not depend on later ones.
 C continuations of a question, R tokens of a continuation.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -66,9 +67,7 @@ def read_continuations(
     slots = None if thoughts is not None else shared_slots(model, counts)
     planned = plan_batches(question_ids, counts, batch_size, thoughts, slots)
     found: list = [None] * len(question_ids)
-    # Where steps are compiled, all batches share one program.
-    compiles = keras.config.backend() != "torch"
-    room = _room(continuations) if compiles else None
+    most = _room(continuations)
     for rows, x in planned:
         model.check_data(x, keys=batches.QUESTION_KEYS)
         if model.thought_kind == "pause":
@@ -78,7 +77,7 @@ def read_continuations(
         filled = rows + rows[-1:] * (len(x["question_ids"]) - len(rows))
         own = [continuations[row] for row in filled]
         eot = model.preprocessor.end_of_thought_id
-        x.update(_pack(own, eot, room or _room(own)))
+        x.update(_pack(own, eot, _shared_room(_room(own), most)))
         with model.one_at_a_time:
             scored = to_numpy(reader.predict_on_batch(x))
         for row, lines in zip(rows, scored):
@@ -116,6 +115,13 @@ def _room(continuations) -> tuple[int, int]:
     longest = max(len(each.token_ids) for own in continuations for each in own)
     # Few sizes, few programs.
     return _rounded(max(map(len, continuations))), _rounded(longest)
+
+
+def _shared_room(own, most) -> tuple[int, int]:
+    """Returns the most room, unless it costs much more than a program."""
+    if keras.config.backend() == "torch":
+        return own
+    return most if math.prod(most) <= 2 * math.prod(own) else own
 
 
 def _pack(continuations, eot, room) -> dict[str, np.ndarray]:

@@ -90,8 +90,9 @@ def read_states(
     reader = reader_of(model, layers, ThoughtReader)
     found = []
     slots = shared_slots(model, counts) if max(counts) else None
-    if layers and not max(counts):
-        slots = 1  # The question is read all the same, without any thought.
+    if layers:
+        # The question is watched also where nothing is thought.
+        slots = slots or max(1, *counts)
     for rows, x in plan_batches(ids, counts, batch_size, slots=slots):
         model.check_data(x, keys=batches.QUESTION_KEYS)
         # XLA on TensorFlow stops the process at a result of no slots.

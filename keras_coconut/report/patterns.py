@@ -41,8 +41,8 @@ def readable(probes: ThoughtProbes) -> dict[tuple[int, int], StepProbe]:
     """Returns the probes that read a step better than they would guess.
 
     By their slots and steps. They are right more often than the most frequent
-    label and than probes of shuffled labels, by exact one-sided tests that are
-    corrected for their number by Holm's method.
+    label and than probes of shuffled labels, by binomial tests against these
+    shares that are corrected for their number by Holm's method.
     """
     every = {
         (slot, step): probe
@@ -50,6 +50,8 @@ def readable(probes: ThoughtProbes) -> dict[tuple[int, int], StepProbe]:
         for step, probe in enumerate(steps)
         if probe is not None
     }
+    if not every:
+        return {}
     p_values = holm([_chance(probe) for probe in every.values()])
     return {
         place: probe
@@ -59,13 +61,14 @@ def readable(probes: ThoughtProbes) -> dict[tuple[int, int], StepProbe]:
 
 
 def _chance(probe: StepProbe) -> float:
-    """Returns the chance of as many right guesses, taken as independent."""
+    """Returns the p-value of so many right guesses, 1 if they are no more."""
     from scipy import stats
 
     guessed = max(probe.majority.share, probe.shuffled.share)
     share, *_, total = probe.accuracy
-    right = round(share * total)
-    return float(stats.binom.sf(right - 1, total, guessed))
+    if share <= guessed:
+        return 1.0
+    return float(stats.binomtest(round(share * total), total, guessed).pvalue)
 
 
 def is_selective(probe: StepProbe) -> bool:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -39,6 +40,8 @@ _FORMAT = 1
 # As `TokenizedProblems` takes them.
 _FILES = {"ids": "<u4", "part_starts": "<i8", "problem_starts": "<i8"}
 _ABOUT = "about.json"
+# What is being written for a key, and what a killed process left of it.
+_LEFT = re.compile(r"\.([0-9a-f]{32})\.[0-9a-f]{16}" + re.escape(PARTIAL))
 # Problems tokenized at once, and bytes worth a bar.
 _CHUNK, _LONG = 1024, 16 * 2**20
 # Seconds between checks whether another process has tokenized the file.
@@ -130,8 +133,22 @@ def cached_tokens(folder, path, preprocessor) -> TokenizedProblems:
             time.sleep(_PAUSE)
         if not os.path.exists(entry):
             _write(entry, path, preprocessor, before)
-    remove_abandoned(folder)
+    _remove_left(folder)
     return _read(entry)
+
+
+def _remove_left(folder):
+    """Removes what killed processes left, of any file.
+
+    A writer holds the lock of its key, and a network file system may have none.
+    """
+    for name in os.listdir(folder):
+        left = _LEFT.fullmatch(name)
+        if left is None:
+            continue
+        with open(os.path.join(folder, f"{left[1]}.lock"), "a") as lock:
+            if try_lock(lock):
+                remove_abandoned(os.path.join(folder, name))
 
 
 def _identity(path):
@@ -140,8 +157,8 @@ def _identity(path):
 
 
 def _write(entry, path, preprocessor, before):
-    folder = os.path.dirname(entry)
-    aside = os.path.join(folder, f".{secrets.token_hex(16)}{PARTIAL}")
+    folder, key = os.path.split(entry)
+    aside = os.path.join(folder, f".{key}.{secrets.token_hex(8)}{PARTIAL}")
     os.mkdir(aside)
     try:
         digests = _write_files(aside, path, preprocessor)

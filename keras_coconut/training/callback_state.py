@@ -79,23 +79,26 @@ def _attributes(callback):
         if name in _SET_ANEW:
             continue
         try:
-            found[name] = plain(_without_tensors(value))
-        except TypeError:
-            pass  # A file, a model, a function.
+            # A callback's own tensor stays what it is.
+            is_tensor = ops.is_tensor(value)
+            found[name] = plain(value if is_tensor else _figures(value))
+        except (TypeError, RuntimeError):
+            pass  # A file, a model, a function; what JAX has given away.
     return found
 
 
-def _without_tensors(value):
+def _figures(value):
     """Returns a structure with NumPy scalars for tensors of one number.
 
     A callback may add such figures to the logs, which others keep.
     """
-    if ops.is_tensor(value) and not value.shape:
-        return ops.convert_to_numpy(value)[()]
     if type(value) is dict:
-        return {key: _without_tensors(each) for key, each in value.items()}
+        return {key: _figures(each) for key, each in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(map(_without_tensors, value))
+        return type(value)(map(_figures, value))
+    # The truth of TensorFlow's shapes is not whether they are empty.
+    if ops.is_tensor(value) and len(value.shape) == 0:
+        return ops.convert_to_numpy(value)[()]
     return value
 
 
@@ -106,7 +109,7 @@ def log_sizes(callbacks: list) -> dict[str, int]:
     """Returns the bytes of each log that callbacks have written so far.
 
     The keys tell the logs apart wherever their folder lies, and whichever other
-    callbacks there are.
+    callbacks there are. Logs of one name are told apart by their order.
 
     Raises:
         ValueError: If a log cannot be continued.
@@ -138,18 +141,17 @@ def cut_logs(
         ValueError: If a log has fewer bytes than it had.
     """
     known_processes = {(host, number) for host, number in processes}
-    # Earlier versions put a number before the name.
-    sizes = {_NUMBER.sub("", key): size for key, size in sizes.items()}
+    sizes = _by_name(sizes)
     for key, path in _logs(callbacks):
         events = _EVENTS.fullmatch(os.path.basename(path))
         if key not in before:
             continue  # Of this process.
         if events:
             begun_at, host, process = events.groups()
-            of_the_run = (host, int(process)) in known_processes
-            begun_later = of_the_run and int(begun_at) >= int(saved_at)
-            if key not in sizes and not begun_later:
-                continue  # Of another run, or of a callback that was not there.
+            if (host, int(process)) not in known_processes:
+                continue  # Of another run.
+            if key not in sizes and int(begun_at) < int(saved_at):
+                continue  # Of a callback that was not there.
         elif key not in sizes:
             continue  # Of a callback that was not there.
         known = sizes.get(key, 0)
@@ -163,6 +165,23 @@ def cut_logs(
             os.truncate(path, known)
         elif size:
             os.unlink(path)
+
+
+def _by_name(sizes):
+    """Returns sizes by the keys of `_logs`.
+
+    Earlier versions put a number before each name.
+    """
+    found: dict[str, int] = {}
+    for key, size in sizes.items():
+        found[_key(_NUMBER.sub("", key), found)] = size
+    return found
+
+
+def _key(name, keys):
+    """Returns the key of one more log of a name, where there are others."""
+    same = sum(key == name or key.startswith(f"{name}/") for key in keys)
+    return f"{name}/{same}" if same else name
 
 
 def this_process() -> tuple[str, int]:
@@ -191,10 +210,8 @@ def _logs(callbacks):
                     "`ResumableTraining`: a resumed run would empty its file. "
                     "Received: append=False"
                 )
-            name = key = os.path.basename(callback.filename)
-            same = [p for _, p in found if os.path.basename(p) == name]
-            if same:
-                key = f"{name}/{len(same)}"
+            name = os.path.basename(callback.filename)
+            key = _key(name, [known for known, _ in found])
             found.append((key, callback.filename))
         elif isinstance(callback, keras.callbacks.TensorBoard):
             for writer in getattr(callback, "_writers", {}).values():

@@ -64,6 +64,17 @@ def test_more_thoughts_than_the_models_own(model):
     assert len(shapes) == 2
 
 
+def test_questions_without_a_thought_are_watched(model):
+    found = model.read_states(
+        QUESTIONS[::-1], [0, 3], layers=[0], batch_size=1
+    ).question_attention[0]
+    alone = model.read_states(QUESTIONS[1], 0, layers=[0])
+    (expected,) = alone.question_attention[0]
+    width = expected.shape[-1]
+    np.testing.assert_allclose(found[0, ..., -width:], expected, atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("counts", [[2, 1], 0])
 def test_states(model, monkeypatch, counts):
     def read():

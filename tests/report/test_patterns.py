@@ -117,11 +117,12 @@ def test_steps_that_cannot_be_read():
 
 
 def test_many_probes_of_nothing():
-    """The chance of 120 of 500 is 1.6%; one of 30 has it in half of all runs."""
+    """120 of 500 are no chance (p = 0.03) unless they are the best of 30."""
     one = patterns.readable(probes((probe(0.24), None)))
     assert set(one) == {(0, 0)}
     many = probes(*[(probe(0.24),) * 5] * 6)
     assert not patterns.readable(many)
+    assert not patterns.readable(probes((None,), (None,)))
     found = holdings.hold(many, None, None, "continuous")
     assert found.outcome == holdings.NOTHING_FOUND
     # What is there stays, among as many.

@@ -17,6 +17,7 @@ import tiny
 import keras_coconut
 from keras_coconut import Curriculum, CurriculumDataset, Problem
 from keras_coconut.curriculum import Layout
+from keras_coconut.files import try_lock
 from keras_coconut.text import token_cache
 from keras_coconut.text.token_cache import cached_tokens
 from keras_coconut.text.tokenized_problems import (
@@ -345,15 +346,21 @@ def test_what_a_killed_process_left_is_deleted(preprocessor, path, tmp_path):
     folder = tmp_path / "cache"
     cached_tokens(folder, path, preprocessor)
     (entry,) = entries(folder)
-    left, young = (folder / f".{digit * 32}.partial" for digit in "0f")
-    shutil.copytree(folder / entry, left)
+    left, held, young = (
+        folder / f".{digit * 32}.{digit * 16}.partial" for digit in "0ef"
+    )
+    for written in (left, held):
+        shutil.copytree(folder / entry, written)
+        for file in [*written.iterdir(), written]:
+            os.utime(file, (1, 1))
     young.mkdir()
     (folder / ".another.partial").mkdir()
-    for file in [*left.iterdir(), left]:
-        os.utime(file, (1, 1))
-    # Of any file, and although this one is in the cache.
-    cached_tokens(folder, path, preprocessor)
-    assert entries(folder) == [".another.partial", young.name, entry]
+    # Of any file, and although this one is in the cache; but not what belongs
+    # to a process that lives and was stopped for hours.
+    with open(folder / f"{'e' * 32}.lock", "a") as lock:
+        assert try_lock(lock)
+        cached_tokens(folder, path, preprocessor)
+    assert entries(folder) == [".another.partial", held.name, young.name, entry]
 
 
 def test_bad_arguments(preprocessor, tmp_path):

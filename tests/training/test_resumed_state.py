@@ -17,9 +17,10 @@ from test_resumable_training import (
 )
 
 import keras_coconut
-from keras_coconut.training import callback_state
+from keras_coconut.training import callback_state, run_state
 
-pytestmark = pytest.mark.thorough
+# What differs among backends runs with each.
+thorough = pytest.mark.thorough
 
 
 def board(tmp_path):
@@ -37,6 +38,7 @@ def events(tmp_path):
     return {path.name: path.stat().st_size for path in found}
 
 
+@thorough
 def test_logs_stay_beside_another_callback_that_logs(tmp_path):
     saves = tmp_path / "saves"
     interrupted(saves, 5, callbacks=[logger(tmp_path), board(tmp_path)])
@@ -60,6 +62,7 @@ def test_logs_stay_beside_another_callback_that_logs(tmp_path):
     assert text.startswith(rows) and text.count("\n") == 3
 
 
+@thorough
 def test_logs_stay_of_a_callback_that_was_away(tmp_path):
     saves = tmp_path / "saves"
     interrupted(saves, 5, callbacks=[board(tmp_path)])
@@ -71,6 +74,27 @@ def test_logs_stay_of_a_callback_that_was_away(tmp_path):
     assert kept and kept.items() <= events(tmp_path).items()
 
 
+@thorough
+def test_logs_of_another_run_in_the_same_folder(tmp_path):
+    folder = tmp_path / "logs" / "train"
+    folder.mkdir(parents=True)
+    names = (
+        "events.out.tfevents.1.host.1.0.v2",
+        "events.out.tfevents.9.x.2.0.v2",
+    )
+    for name, text in zip(names, ("another run's", "")):
+        (folder / name).write_text(text)
+    interrupted(tmp_path / "saves", 5, callbacks=[board(tmp_path)])
+    (folder / names[0]).write_text("cut")
+    (folder / names[1]).write_text("and more")
+    interrupted(tmp_path / "saves", 7, callbacks=[board(tmp_path)])
+    assert [(folder / name).read_text() for name in names] == [
+        "cut",
+        "and more",
+    ]
+
+
+@thorough
 def test_logs_of_one_name(tmp_path):
     logs = [logger(tmp_path, f"{folder}/log.csv") for folder in "ab"]
     interrupted(tmp_path / "saves", 7, callbacks=logs)
@@ -84,15 +108,47 @@ def test_logs_of_one_name(tmp_path):
     assert callback_state.log_sizes(again) == sizes
 
 
+@thorough
 def test_a_save_of_an_earlier_version_numbers_its_logs(tmp_path):
-    log = logger(tmp_path)
-    log.filename = str(tmp_path / "log.csv")
-    with open(log.filename, "w") as file:
-        file.write("12345")
-    callback_state.cut_logs([log], {"3/log.csv": 4}, 0.0, [], ["log.csv"])
-    assert os.path.getsize(log.filename) == 4
+    logs = [logger(tmp_path, f"{folder}/log.csv") for folder in "ab"]
+    for log in logs:
+        with open(log.filename, "w") as file:
+            file.write("12345")
+    saved = {"0/train/events": 1, "3/log.csv": 4, "5/log.csv": 2}
+    before = ["log.csv", "log.csv/1"]
+    callback_state.cut_logs(logs, saved, 0.0, [], before)
+    assert [os.path.getsize(log.filename) for log in logs] == [4, 2]
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="PyTorch's own generators"
+)
+def test_a_save_of_an_earlier_version_lists_its_generators():
+    import torch
+
+    state = run_state.take_random()
+    drawn = torch.rand(3)
+    (devices,) = state["torch"]
+    state["torch"] = [list(devices.values())]
+    run_state.give_random(state)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def test_a_callback_keeps_its_own_tensors():
+    callback = keras.callbacks.Callback()
+    callback.average = keras.ops.zeros(())
+    callback.logs = {"f1": keras.ops.ones(()), "all": [keras.ops.zeros((2,))]}
+    callback.best = [keras.ops.ones(()), 3.0]
+    states = callback_state.CallbackStates([callback])
+    callback.best = [keras.ops.zeros(()), 2.0]
+    ((_, state),) = states.get()
+    assert state == {"best": [0.0, 2.0]}
+    states.reset()
+    assert keras.ops.is_tensor(callback.average)
+    assert callback.best == [1.0, 3.0]
+
+
+@thorough
 def test_a_finished_run_is_in_its_last_stage(tmp_path):
     def run():
         model, dataset = make()
@@ -139,6 +195,7 @@ def test_figures_that_are_tensors(tmp_path):
     assert len(history.history["loss"]) == EPOCHS
 
 
+@thorough
 def test_a_rate_that_each_step_lowers(tmp_path):
     """Interrupted within an epoch, and called again with the same model."""
 
@@ -165,6 +222,7 @@ class TwoGenerators(keras_hub.samplers.Sampler):
         self.seed_generator = keras.random.SeedGenerator(4)
 
 
+@thorough
 def test_all_generators_of_a_sampler(tmp_path):
     def made():
         model, dataset = make()
@@ -188,6 +246,7 @@ def test_all_generators_of_a_sampler(tmp_path):
     assert states(again) == states(model) != states(made()[0])
 
 
+@thorough
 def test_validation_steps_are_refused():
     model, dataset = make()
     scheduler = keras_coconut.CurriculumScheduler(dataset, dataset)
