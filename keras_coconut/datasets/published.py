@@ -194,26 +194,6 @@ def read_split(
     return dataset.read(path)
 
 
-def must_be_local(name: str, split: str, folder: str | None) -> bool:
-    """Returns whether a split comes from a folder, not from the web.
-
-    It does if its file lies there, or was not published on the web.
-
-    Args:
-        name, split: see `read_split`.
-        folder: string. A folder that may hold other files. Optional.
-
-    Example:
-    ```python
-    must_be_local("prosqa", "test", None)
-    ```
-    """
-    file = getattr(PUBLISHED[name], split)
-    if folder is not None and os.path.exists(os.path.join(folder, file.name)):
-        return True
-    return file.url is None
-
-
 def _read_download(name, dataset, file) -> list[Problem]:
     if file.url is None:
         raise ValueError(

@@ -15,6 +15,7 @@ checked otherwise; see `published.py`. Without TensorFlow, array records:
 """
 
 import importlib.util
+import os
 
 from keras_coconut.datasets import published
 
@@ -80,8 +81,11 @@ if AVAILABLE:
             }
 
         def _generate_examples(self, split, folder):
-            if not published.must_be_local(self.DATASET, split, folder):
-                folder = None
+            file = getattr(published.PUBLISHED[self.DATASET], split)
+            if folder is not None and file.url is not None:
+                # Files of other datasets may lie there.
+                if not os.path.exists(os.path.join(folder, file.name)):
+                    folder = None
             problems = published.read_split(self.DATASET, split, folder=folder)
             for index, problem in enumerate(problems):
                 entry = problem.to_dict()
