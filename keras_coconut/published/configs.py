@@ -117,8 +117,9 @@ def _dropout(config) -> float:
     if others != [first, first]:
         raise ValueError(
             "`resid_pdrop`, `embd_pdrop` and `attn_pdrop` must be the same, "
-            "since KerasHub's GPT-2 has one dropout; set them so, if they are "
-            f"not to train. Received: {[first, *others]}"
+            "since KerasHub's GPT-2 has one dropout. Give them one value in "
+            "the config; it matters in training alone. Received: "
+            f"{[first, *others]}"
         )
     return first
 

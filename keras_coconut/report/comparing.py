@@ -121,12 +121,12 @@ def compare_pairs(pairs: Paired) -> Comparison:
     """Returns how the second share compares with the first; see `compare`."""
     own, other = pairs.shares()
     loss = pairs.loss()
-    is_lower = loss.share > 0 and pairs.p_value() < MOST_P_VALUE
-    if loss.high <= tolerance(own):
-        return "a little lower" if is_lower else "as high"
-    if own.low > other.high:
+    is_small = loss.high <= tolerance(own)
+    if own.low > other.high and not is_small:
         return "lower"
-    return "somewhat lower" if is_lower else "unclear"
+    if loss.share > 0 and pairs.p_value() < MOST_P_VALUE:
+        return "a little lower" if is_small else "somewhat lower"
+    return "as high" if is_small else "unclear"
 
 
 def tolerance(own: Share) -> float:
