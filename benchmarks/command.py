@@ -19,6 +19,7 @@ from benchmarks.specs import (
     MEASURES,
     MODES,
     OFFICIAL_MEASURES,
+    UNNAMED_MODES,
     WITH_FLOOR,
     check_installed,
     check_sizes,
@@ -54,7 +55,8 @@ measured.several(
 measured.several(
     "modes",
     [],
-    "Some of eager, graph (TensorFlow) and xla; those that apply if unset.",
+    "Some of eager and compile (PyTorch), graph (TensorFlow) and xla; all but "
+    "compile that apply if unset.",
 )
 measured.switch("rematerialize", False, "With the measure memory.")
 measured.switch(
@@ -150,7 +152,7 @@ def chosen_pairs() -> list[tuple[str, str]]:
     pairs = [
         (backend, mode)
         for backend in backends
-        for mode in FLAGS.modes or MODES[backend]
+        for mode in FLAGS.modes or UNNAMED_MODES[backend]
         if mode in MODES[backend]
     ]
     for flag, chosen, found in (

@@ -67,7 +67,7 @@ def _compiled(model, mode):
             from_logits=True, reduction="mean_with_sample_weight"
         ),
         weighted_metrics=[],
-        jit_compile=mode == "xla",
+        jit_compile=mode in ("xla", "compile"),
         run_eagerly=mode == "eager" and keras.config.backend() != "torch",
     )
     return model

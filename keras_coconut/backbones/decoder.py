@@ -40,7 +40,7 @@ class Block:
 
         Args:
             x: float tensor (B, L, D).
-            positions: int tensor (B, L).
+            positions: what `Decoder.place` returned.
 
         Returns:
             A tuple of the query (B, L, H, S) and of the key and the value
@@ -100,6 +100,16 @@ class Decoder:
         """
         del positions, drop
         return x
+
+    def place(self, positions, begins):
+        """Returns what blocks read as positions, (B, L) or (B, L, ...).
+
+        Args:
+            positions: int tensor (B, L).
+            begins: bool. Whether no span comes before this one.
+        """
+        del begins
+        return positions
 
     def norm(self, x):
         """Returns the hidden states (B, L, D) after the final norm."""

@@ -71,10 +71,15 @@ class GemmaDecoder(Decoder):
 
 
 class Gemma3Block(GemmaBlock):
-    """A layer of Gemma 3: norms on heads, safe in float16."""
+    """A layer of Gemma 3: norms on heads, safe in float16.
+
+    Sums of a Gemma 3 leave the range of float16. There alone they are clipped,
+    as KerasHub does.
+    """
 
     def project(self, x, positions):
-        x = self._within_float16(x)
+        if _is_float16(x):
+            x = _within_float16(x)
         x, attention = self.layer.pre_attention_norm(x), self.attention
         query, key = attention.query_dense(x), attention.key_dense(x)
         if attention.use_query_key_norm:
@@ -86,16 +91,18 @@ class Gemma3Block(GemmaBlock):
         )
 
     def add(self, x, y):
-        # As KerasHub does: sums of a Gemma 3 leave the range of float16.
-        if keras.backend.standardize_dtype(x.dtype) != "float16":
+        if not _is_float16(x):
             return x + y
         total = ops.cast(x, "float32") + ops.cast(y, "float32")
-        return ops.cast(self._within_float16(total), "float16")
+        return ops.cast(_within_float16(total), "float16")
 
-    def _within_float16(self, x):
-        if keras.backend.standardize_dtype(x.dtype) == "bfloat16":
-            return x
-        return ops.clip(x, -_LARGEST_FLOAT16, _LARGEST_FLOAT16)
+
+def _is_float16(x):
+    return keras.backend.standardize_dtype(x.dtype) == "float16"
+
+
+def _within_float16(x):
+    return ops.clip(x, -_LARGEST_FLOAT16, _LARGEST_FLOAT16)
 
 
 class Gemma3Decoder(GemmaDecoder):

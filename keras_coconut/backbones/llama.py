@@ -129,25 +129,22 @@ class Phi3Block(Block):
         rotary = self.attention.rotary_embedding_layer
         if self.attention.rope_scaling_type is None:
             return rotated(rotary, x, positions)
-        # The scaled kind takes one row of positions.
+        # The scaled kind takes one row of positions, and chooses its factors by
+        # the length of its input.
         shape = ops.shape(x)
         row = ops.reshape(x, (1, -1, *shape[2:]))
-        cos, sin = self._scaled_waves(rotary, positions, shape[-1])
-        return ops.reshape(rotary._apply_rotary_pos_emb(row, cos, sin), shape)
-
-    def _scaled_waves(self, rotary, positions, size):
-        # It has different factors for texts longer than those it was trained
-        # on, and chooses them by the length of its input.
-        trained = rotary.pretraining_sequence_length
+        at, is_long = (
+            ops.reshape(positions[..., part], (-1,)) for part in (0, 1)
+        )
         short, long = (
             rotary._compute_cos_sin_embedding(
-                keras.KerasTensor((1, length, 1, size)),
-                positions=ops.reshape(positions, (-1,)),
+                keras.KerasTensor((1, length, 1, shape[-1])), positions=at
             )
-            for length in (1, trained + 1)
+            for length in (1, rotary.pretraining_sequence_length + 1)
         )
-        is_long = ops.max(positions) + 1 > trained
-        return [ops.where(is_long, *both) for both in zip(long, short)]
+        is_long = ops.cast(is_long, "bool")[None, :, None, None]
+        cos, sin = (ops.where(is_long, *both) for both in zip(long, short))
+        return ops.reshape(rotary._apply_rotary_pos_emb(row, cos, sin), shape)
 
     def finish(self, x, attended, drop):
         layer, attention = self.layer, self.attention
@@ -168,6 +165,30 @@ class Phi3Decoder(Decoder):
     """Phi 3."""
 
     block_cls = Phi3Block
+
+    def place(self, positions, begins):
+        """Returns positions, and whether their rotation is that of long texts.
+
+        A Phi 3 with scaled rotation has other factors for texts longer than
+        `pretraining_sequence_length`. A question that is longer takes them for
+        all of its tokens. So does each later position that is beyond, whose
+        row may have been read with the short factors before.
+
+        Args:
+            positions, begins: see `Decoder.place`.
+
+        Returns:
+            An int tensor (B, L, 2), or `positions`.
+        """
+        if self.backbone.rope_scaling_type is None:
+            return positions
+        trained = self.backbone.pretraining_sequence_length
+        is_long = positions + 1 > trained
+        if begins:
+            is_long = ops.any(is_long, axis=1, keepdims=True)
+        is_long = ops.broadcast_to(is_long, ops.shape(positions))
+        is_long = ops.cast(is_long, positions.dtype)
+        return ops.stack([positions, is_long], axis=-1)
 
 
 class SmolLM3Block(Block):

@@ -99,7 +99,8 @@ class Forward:
         span = Span((), (), mask, positions)
         seen = _Sight(positions, [*memory, span])
         layout = self.layout(mask)
-        x, at = layout.pack(x), layout.pack(positions)
+        placed = self.decoder.place(positions, begins=not memory)
+        x, placed = layout.pack(x), layout.pack(placed)
         last = self.decoder.blocks[-1] if last_only else None
         watched = {}
         for number, block in enumerate(self.decoder.blocks):
@@ -119,7 +120,7 @@ class Forward:
                 at_last=at_last if beside else None,
                 keeps=keeps,
             ):
-                query, key, value = map(layout.spread, block.project(x, at))
+                query, key, value = map(layout.spread, block.project(x, placed))
                 own = heads_first(key), heads_first(value)
                 if block is last:
                     x, query = layout.spread(x)[:, -1:], query[:, -1:]
@@ -175,9 +176,10 @@ class Forward:
         mask = ops.slice_update(span.mask, [0, slot], mask)
         at = ops.slice_update(span.positions, [0, slot], positions)
         seen = _Sight(positions, [*memory, Span((), (), mask, at)])
+        placed = self.decoder.place(positions, begins=False)
         keys, values = [], []
         for number, block in enumerate(self.decoder.blocks):
-            query, key, value = block.project(x, positions)
+            query, key, value = block.project(x, placed)
             keys.append(write(span.keys[number], slot, heads_first(key)))
             values.append(write(span.values[number], slot, heads_first(value)))
             earlier = [(s.keys[number], s.values[number]) for s in memory]

@@ -78,7 +78,12 @@ def think(
         length = length + x["skipped_positions"]
     mask = x["thought_mask"]
     if mask.shape[1] == 0:
-        return Thoughts(first[:, :0], [span], length, first, asked, {}, first)
+        nothing = {
+            number: Watched(seen.hidden[:, :0], seen.attention[:, :, :0])
+            for number, seen in asked.items()
+        }
+        none = first[:, :0]
+        return Thoughts(none, [span], length, first, asked, nothing, first)
     counts = ops.sum(mask, axis=1)
     # An idle slot repeats the last position.
     slots, positions = ops.cast(mask, "bool"), positions_of(mask, length)

@@ -49,7 +49,8 @@ class Fitting(SpanTrainer):
                 sample_weight)`. Labels and loss weights that are not given
                 follow from `response_ids` and `response_mask`.
             y: int array (B, R), the token that each position predicts; -100
-                where it predicts none. Optional. Not for problems.
+                where it predicts none. The last position of a row counts only
+                with a `sample_weight` of its own. Optional. Not for problems.
             batch_size: int. Number of problems, or of rows of arrays, in a
                 batch. Not for a dataset of batches. Defaults to `32`.
             curriculum: a `Curriculum`. Needed for problems, and for nothing
@@ -92,10 +93,11 @@ class Fitting(SpanTrainer):
         """Runs a `fit` on batches; `kwargs` holds its other arguments."""
         _refuse_class_weight(kwargs.get("class_weight"))
         batch_size = _check_batch_size(batch_size, x)
-        x = arrays.with_arrays(x)
-        self.check_data(x, y, kwargs.get("sample_weight"))
+        x, y, weights = targets.as_arrays(x, y, kwargs.get("sample_weight"))
+        self.check_data(x, y, weights)
         _check_rows(x, batch_size)
-        y = targets.labels_for_weights(x, y, kwargs.get("sample_weight"))
+        y = targets.labels_for_weights(x, y, weights)
+        kwargs["sample_weight"] = weights
         if isinstance(x, varying_batches.VaryingBatches):
             for name in ("steps_per_epoch", "shuffle"):
                 if kwargs.get(name) is not None:
@@ -165,7 +167,9 @@ class Fitting(SpanTrainer):
         if not isinstance(validation, tuple | list):
             self.check_data(validation)
             return validation
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(validation)
+        x, y, weights = targets.as_arrays(
+            *keras.utils.unpack_x_y_sample_weight(validation)
+        )
         self.check_data(x, y, weights)
         return keras.utils.pack_x_y_sample_weight(
             x, targets.labels_for_weights(x, y, weights), weights
@@ -221,11 +225,11 @@ class Fitting(SpanTrainer):
         else:
             problem_training.refuse_stage(stage)
         batch_size = _check_batch_size(batch_size, x)
-        weights = kwargs.get("sample_weight")
-        x = arrays.with_arrays(x)
+        x, y, weights = targets.as_arrays(x, y, kwargs.get("sample_weight"))
         self.check_data(x, y, weights)
         _check_rows(x, batch_size)
         y = targets.labels_for_weights(x, y, weights)
+        kwargs["sample_weight"] = weights
         with varying_batches.adapted(x) as x:
             return keras.Model.evaluate(self, x, y, batch_size, **kwargs)
 

@@ -13,13 +13,13 @@ import keras_hub
 
 from keras_coconut.backbones import FAMILIES
 from keras_coconut.checks import check_choice, check_instance, shown
-from keras_coconut.models.cloning import has_lora
+from keras_coconut.models import layer_changes
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 
 # The model that it is mixed into: a task of KerasHub, which has no types.
 _Task: Any = object
 
-_QUANTIZED = ("int8", "float8")
+_QUANTIZED = ("int8",)
 # Methods that calibrate on text.
 _CALIBRATED = ("gptq", "awq")
 
@@ -119,10 +119,10 @@ class Inherited(_Task):
     ) -> None:
         """Quantizes the backbone's weights; see `keras.Model.quantize`.
 
-        LoRA goes with `"int8"`, enabled before or afterwards.
+        LoRA goes with it, enabled before or afterwards.
 
         Args:
-            mode: `"int8"` or `"float8"`. Optional beside `config`.
+            mode: `"int8"`. Optional beside `config`.
             config: a `keras.quantizers.QuantizationConfig`. Defaults to
                 `None`.
             filters: which layers are quantized, by a pattern of their names, a
@@ -133,7 +133,8 @@ class Inherited(_Task):
         Raises:
             ValueError: For `"gptq"` and `"awq"`, which read text to calibrate
                 and know of no thoughts; for `"int4"`, which KerasHub saves and
-                opens as something else; for `"float8"` with LoRA.
+                opens as something else; for `"float8"`, in which a model that
+                thinks cannot train.
 
         Example:
         ```python
@@ -148,17 +149,12 @@ class Inherited(_Task):
                 '`mode="int4"` must be asked of the backbone, as '
                 '`model.backbone.quantize("int4")`, where the model is not '
                 "saved: KerasHub opens such a preset with other logits. "
-                f"{list(_QUANTIZED)} can be saved. Received: mode='int4'"
+                "int8 can be saved. Received: mode='int4'"
             )
+        if wanted == "float8":
+            raise layer_changes.no_float8("mode='float8'")
         if wanted is not None or config is None:
             check_choice("mode", wanted, _QUANTIZED)
-        if wanted == "float8" and has_lora(self.backbone):
-            raise ValueError(
-                '`mode="float8"` must be asked for without LoRA, which Keras '
-                "does not compute in float8: save the model as a preset, which "
-                "merges LoRA into the weights, and quantize what "
-                "`from_preset` opens. Received: a model with LoRA enabled"
-            )
         with warnings.catch_warnings():
             # Of each layer without weights to quantize.
             warnings.filterwarnings("ignore", "Layer .*does not have a `quant")

@@ -16,6 +16,7 @@ class LayerChanges(_Task):
     def make_train_function(self, force: bool = False) -> None:
         self.forget_old_programs()
         _check_optimizer(self)
+        _check_precision(self)
         super().make_train_function(force)
         if self.optimizer is not _trained(self)[0]:
             self.__dict__["_trained"] = (
@@ -49,6 +50,27 @@ class LayerChanges(_Task):
             self.generate_function = None
             self.__dict__.pop("_readers", None)
         self.__dict__["_weights_of_programs"] = weights
+
+
+def no_float8(received: str) -> ValueError:
+    """Returns an error for layers in float8.
+
+    Keras hands a layer's new scales to the optimizer as gradients. Those of
+    several calls add up, and a layer is called for each span and each thought.
+    """
+    return ValueError(
+        '`mode` must be "int8" for a model that thinks: Keras trains in float8 '
+        "only layers that are called once a step. For less memory in training, "
+        'use the dtype policy "mixed_bfloat16" or LoRA on "int8". Received: '
+        f"{received}"
+    )
+
+
+def _check_precision(model) -> None:
+    """Raises a `ValueError` for layers that cannot train."""
+    for layer in model.backbone._flatten_layers():
+        if getattr(layer, "quantization_mode", None) == "float8":
+            raise no_float8(f"a backbone whose layer {layer.name!r} is float8")
 
 
 def _trained(model) -> tuple:

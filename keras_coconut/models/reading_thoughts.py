@@ -8,7 +8,7 @@ import numpy as np
 from keras_coconut.checks import check_count
 from keras_coconut.models import thought_reader
 from keras_coconut.text import batches
-from keras_coconut.text.arrays import Counts
+from keras_coconut.text.arrays import Counts, with_arrays
 from keras_coconut.text.questions import reject_num_thoughts
 
 # The model that it is mixed into: a task of KerasHub, which has no types.
@@ -62,6 +62,7 @@ class ReadingThoughts(_Task):
         if isinstance(questions, dict):
             reject_num_thoughts(num_thoughts)
             check_count("batch_size", batch_size, least=1)
+            questions = with_arrays(questions)
             self.check_call(questions, batches.QUESTION_KEYS)
             states = thought_reader.states_of(
                 self.latent_decoder.think(questions, watched),

@@ -71,10 +71,12 @@ class Scoring(_Task):
                 response's own next tokens. Only for a dictionary, and with
                 `"loss"`.
             layer_intercept_fn: function of activations (B, L, D) and of an int,
-                called for the question, then for each thought (L is 1), then
-                for the response: with what enters the first layer and -1, and
-                with the output of each layer and its number. What it returns,
-                a tensor of that shape, takes their place. Defaults to `None`.
+                called for the question, then for each thought (L is 1; with
+                `num_iterations`, all thoughts in each iteration; given
+                `thoughts`, all of them once), then for the response: with what
+                enters the first layer and -1, and with the output of each layer
+                and its number. What it returns, a tensor of that shape, takes
+                their place. Defaults to `None`.
 
         Returns:
             Logits (B, R, V), or a float32 tensor (B, R) of losses, 0 where
@@ -108,7 +110,8 @@ class Scoring(_Task):
                 f"Received: target_ids={shown(target_ids)}"
             )
         if isinstance(inputs, Mapping):
-            x = _check_batch(self, inputs, responses, num_thoughts, target_ids)
+            x = arrays.with_arrays(inputs)
+            _check_batch(self, x, responses, num_thoughts, target_ids)
         else:
             x = _tokenize(self, inputs, responses, num_thoughts, target_ids)
         if layer_intercept_fn is None:
@@ -267,7 +270,7 @@ def _check_prompts(prompts, rows) -> list[str]:
     ]
 
 
-def _check_batch(model, x, responses, num_thoughts, target_ids):
+def _check_batch(model, x, responses, num_thoughts, target_ids) -> None:
     if responses is not None:
         raise ValueError(
             "`responses` must be left out for a dictionary, which has "
@@ -279,7 +282,6 @@ def _check_batch(model, x, responses, num_thoughts, target_ids):
         targets.check_targets(
             x, target_ids, None, model.backbone.vocabulary_size
         )
-    return x
 
 
 def _tokenize(model, questions, responses, num_thoughts, target_ids):

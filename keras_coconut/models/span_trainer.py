@@ -74,6 +74,7 @@ class SpanTrainer(keras_hub.models.CausalLM):
         self, x: Any, y: Any = None, sample_weight: Any = None
     ) -> Any:
         # Of one batch; `CurriculumDataset` preprocesses.
+        x, y, sample_weight = targets.as_arrays(x, y, sample_weight)
         self.check_data(x, y, sample_weight)
         y = targets.labels_for_weights(x, y, sample_weight)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
@@ -179,6 +180,7 @@ class SpanTrainer(keras_hub.models.CausalLM):
 
     def __call__(self, inputs, *args, **kwargs):
         # Here, since Keras adds all arguments to an error from within `call`.
+        inputs = arrays.with_arrays(inputs)
         self.check_call(inputs)
         return super().__call__(inputs, *args, **kwargs)
 

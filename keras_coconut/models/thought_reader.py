@@ -9,7 +9,7 @@ import numpy as np
 from keras_coconut.checks import check_count, refuse
 from keras_coconut.execution import varying_batches
 from keras_coconut.text import batches
-from keras_coconut.text.arrays import to_numpy
+from keras_coconut.text.arrays import to_numpy, with_arrays
 from keras_coconut.text.questions import (
     plan_batches,
     read_questions,
@@ -50,9 +50,10 @@ def states_of(thoughts, mask) -> ThoughtStates:
     """Returns the `ThoughtStates` of `rollout.Thoughts`, 0 in idle slots."""
 
     def clear(values, axis):
-        shape = [1] * len(values.shape)
-        shape[0], shape[axis] = -1, mask.shape[1]
-        real = keras.ops.reshape(keras.ops.cast(mask, values.dtype), shape)
+        real = keras.ops.cast(mask, values.dtype)
+        for place in range(1, len(values.shape)):
+            if place != axis:
+                real = keras.ops.expand_dims(real, place)
         return values * real
 
     return ThoughtStates(
@@ -111,6 +112,7 @@ def read_states(
 
 def predict_thoughts(model, x) -> np.ndarray:
     """Returns thoughts; see `ContinuousThoughtLM.predict_thoughts`."""
+    x = with_arrays(x)
     model.check_data(x, keys=batches.QUESTION_KEYS)
     x = {key: x[key] for key in batches.QUESTION_KEYS}
     # XLA on TensorFlow stops the process at a result of no slots.

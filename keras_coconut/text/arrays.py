@@ -70,10 +70,7 @@ def finite_numbers(name: str, values) -> np.ndarray:
 
 
 def with_arrays(x):
-    """Returns data for `fit`, with lists in a dictionary as integer arrays.
-
-    Keras treats lists differently, and repeats them in its error.
-    """
+    """Returns data with the lists in a dictionary as integer arrays."""
     if not isinstance(x, Mapping):
         return x
     arrays = {}

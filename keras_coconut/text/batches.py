@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_coconut.checks import check_count, shown
+from keras_coconut.checks import check_count, refuse, shown
 from keras_coconut.text.arrays import (
     is_integer,
     per_row_counts,
@@ -174,6 +174,12 @@ def check_values(
     skipped = x.get("skipped_positions")
     if skipped is not None:
         rows = len(to_numpy(x[keys[0]]))
+        if len(shape_of("skipped_positions", skipped)) != 1:
+            raise refuse(
+                "skipped_positions",
+                f"a number for each of {rows} rows",
+                skipped,
+            )
         skipped = per_row_counts("skipped_positions", skipped, rows)
     x = {key: to_numpy(x[key]) for key in keys}
     for key, values in x.items():

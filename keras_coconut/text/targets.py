@@ -6,7 +6,12 @@ import numpy as np
 from keras import ops
 
 from keras_coconut.checks import shown
-from keras_coconut.text.arrays import shape_of, to_array, to_numpy
+from keras_coconut.text.arrays import (
+    shape_of,
+    to_array,
+    to_numpy,
+    with_arrays,
+)
 
 # The label where no loss is taken, as in the published code.
 _NO_LABEL = -100
@@ -75,6 +80,8 @@ def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
                 f"{vocabulary_size - 1}, or be {_NO_LABEL} where no loss is "
                 f"taken. Received: {wrong[0]}"
             )
+        if sample_weight is None:
+            _check_that_labels_count(x, y)
     if sample_weight is not None:
         weights = to_array("sample_weight", sample_weight)
         if weights.shape not in (shape, shape[:1], (shape[0], 1)):
@@ -95,11 +102,39 @@ def check_targets(x, y, sample_weight, vocabulary_size: int) -> None:
             )
 
 
+def _check_that_labels_count(x, y) -> None:
+    """Raises a `ValueError` if all labels are where the weights are 0."""
+    keys = ("response_ids", "response_mask")
+    _, weights = targets({key: to_numpy(x[key]) for key in keys})
+    labelled = y != _NO_LABEL
+    if labelled.any() and not weights[labelled].any():
+        raise ValueError(
+            "`y` must have a label before the last token of a response, which "
+            "predicts nothing unless `sample_weight`, (B, R), says so. "
+            "Received: labels where a response ends or is padded"
+        )
+
+
+def as_arrays(x, y=None, sample_weight=None) -> tuple:
+    """Returns data for Keras with arrays in place of lists.
+
+    Keras treats lists differently, and repeats them in its errors.
+
+    Args:
+        x, y, sample_weight: what `fit` was given.
+    """
+    y, sample_weight = (
+        to_array(name, values) if isinstance(values, list | tuple) else values
+        for name, values in (("y", y), ("sample_weight", sample_weight))
+    )
+    return with_arrays(x), y, sample_weight
+
+
 def labels_for_weights(x, y, sample_weight):
     """Returns labels of arrays where Keras needs them to keep weights.
 
     Args:
-        x, y, sample_weight: what `fit` was given.
+        x, y, sample_weight: what `as_arrays` returned.
     """
     if y is None and sample_weight is not None and isinstance(x, Mapping):
         keys = ("response_ids", "response_mask")

@@ -137,7 +137,7 @@ TABLE = {
         lambda s: s.model.quantize,
         # Accepted, it would change the model of all tests.
         lambda s: dict(mode="int8"),
-        dict(mode=("gptq", "awq", "int4", "other", "")),
+        dict(mode=("gptq", "awq", "int4", "float8", "other", "")),
         named=dict(mode="mode|GPTQ|AWQ"),
     ),
     "ContinuousThoughtPreprocessor.tokenize_responses": Call(

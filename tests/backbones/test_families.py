@@ -11,6 +11,7 @@ from keras import ops
 import keras_coconut
 from keras_coconut import backbones
 from keras_coconut.latent.forward import Forward
+from keras_coconut.text.batches import pack_questions, pack_responses
 
 
 @pytest.fixture(params=list(families.FAMILIES))
@@ -242,6 +243,41 @@ def test_phi3_takes_the_factors_of_long_texts_where_kerashub_does():
     decoder = backbones.describe(backbone)
     found = read_in_spans(decoder, ids, mask, (40,))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_row_of_phi3_that_becomes_long_is_what_it_is_alone():
+    """Its thoughts cross the 32 positions that its short factors serve."""
+    backbone = families.make("phi3_su")
+    questions = [tokens(30, 1).tolist(), tokens(40, 2).tolist(), [3, 4, 5]]
+
+    def logits(rows, num_iterations=None):
+        x = pack_questions([questions[row] for row in rows], [4] * len(rows))
+        x |= pack_responses([[6, 7, 8]] * len(rows))
+        model = keras_coconut.ContinuousThoughtLM(
+            backbone, num_iterations=num_iterations
+        )
+        return ops.convert_to_numpy(model(x))
+
+    together = logits([0, 1, 2])
+    alone = np.concatenate([logits([row]) for row in range(3)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    at_once = logits([0, 1, 2], num_iterations=4)
+    np.testing.assert_allclose(together, at_once, atol=1e-5)
+
+
+def test_gemma3_is_not_clipped_in_float32():
+    """Its sums leave the range of float16, which is no limit of float32."""
+    backbone = families.make("gemma3")
+    table = backbone.token_embedding.embeddings
+    table.assign(1e6 * ops.convert_to_tensor(table))
+    for layer in backbone.transformer_layers:
+        for norm in (layer.post_attention_norm, layer.post_ffw_norm):
+            norm.scale.assign(norm.scale + 3e5)
+    ids, mask = tokens((2, LENGTH)), np.ones((2, LENGTH), "bool")
+    with slow.unfused_attention():
+        expected = own_pass(backbone, ids, mask)
+        found = read_in_spans(backbones.describe(backbone), ids, mask)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_an_unknown_family_is_refused():

@@ -205,3 +205,19 @@ def test_a_call_returns_them_beside_its_logits():
 
 def test_thoughts_are_float32():
     assert tiny.text_model().think(QUESTIONS, 1).dtype == "float32"
+
+
+def test_no_thoughts(text_model):
+    """Of a dictionary without slots, arrays without rows."""
+    x, _, _ = text_model.preprocessor(tiny.problems(3))
+    layers, (rows, width) = [0, 1], x["question_ids"].shape
+    size = text_model.backbone.hidden_dim
+    _, of_call = text_model(x, layers=layers)
+    for states in (text_model.think(x, layers=layers), of_call):
+        assert tuple(states.thoughts.shape) == (rows, 0, size)
+        assert set(states.hidden_states) == set(states.attention) == {0, 1}
+        for layer in layers:
+            assert tuple(states.hidden_states[layer].shape) == (rows, 0, size)
+            assert states.attention[layer].shape[2:] == (0, width)
+            assert states.question_attention[layer].shape[2:] == (1, width)
+    assert tuple(text_model.think(x).shape) == (rows, 0, size)

@@ -290,3 +290,37 @@ def test_lists_without_thoughts(model):
     x, _, _ = model.preprocessor(tiny.problems(4))
     lists = {key: value.tolist() for key, value in x.items()}
     assert model.evaluate(lists, verbose=0) == model.evaluate(x, verbose=0)
+
+
+def test_lists_in_single_batches(model):
+    """What takes arrays takes lists, labels and weights included."""
+    x, y, weights = model.preprocessor(tiny.problems(4), num_thoughts=2)
+    lists = {key: value.tolist() for key, value in x.items()}
+    logits = tiny.logits(model, x)
+    np.testing.assert_allclose(tiny.logits(model, lists), logits, atol=1e-5)
+    losses = [
+        model.test_on_batch(batch, *others)[0]
+        for batch, *others in (
+            (x, y, weights),
+            (lists, y.tolist(), weights.tolist()),
+        )
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    found = model.evaluate(
+        lists, y.tolist(), sample_weight=weights.tolist(), verbose=0
+    )
+    assert found[0] == pytest.approx(losses[0], abs=1e-5)
+    for read in (
+        model.think,
+        model.predict_thoughts,
+        lambda x: model.score(x, scoring_mode="loss"),
+    ):
+        expected, found = (
+            keras.ops.convert_to_numpy(read(batch)) for batch in (x, lists)
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_one_number_of_skipped_positions_for_all_rows(model):
+    with pytest.raises(ValueError, match="`skipped_positions`.*each of 12"):
+        model({**arrays(model), "skipped_positions": np.int32(2)})

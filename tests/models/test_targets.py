@@ -146,6 +146,10 @@ BAD = {
         lambda x, y, w: dict(y=y.astype("float32")),
         "`y` must hold whole numbers",
     ),
+    "labels where nothing counts": (
+        lambda x, y, w: dict(y=np.where(w > 0, -100, y)),
+        "`y` must have a label before the last token",
+    ),
     "labels of another shape": (
         lambda x, y, w: dict(y=y[:, :-1]),
         "`y` must hold a label for each position",
@@ -174,9 +178,9 @@ def test_bad_targets(model, data, case):
         model.fit(data[0], verbose=0, **kwargs)
     assert len(str(error.value)) < 500
     if "y" in kwargs:
-        given = [data[0], kwargs["y"], kwargs.get("sample_weight", data[2])]
+        given = kwargs.values()
         with pytest.raises(ValueError, match=message):
-            model.fit(Batches(*given), verbose=0)
+            model.fit(Batches(data[0], *given), verbose=0)
     with pytest.raises(ValueError, match=message):
         model.train_on_batch(data[0], **kwargs)
     for one, two in zip(before, model.get_weights()):
