@@ -5,13 +5,16 @@ folder only with the same configuration, and replaces what it wrote only when
 told to. Files that it did not write stay.
 """
 
+import contextlib
 import json
+import os
 import pathlib
+import shutil
 import tempfile
 
 from absl import app
 
-CONFIGURATION = "configuration.json"
+CONFIGURATION, LOCK = "configuration.json", "lock"
 # What `ContinuousThoughtLM.save_to_preset` and `AnswerAccuracy` write.
 PRESET_FILES = tuple(
     f"preset/{name}"
@@ -50,11 +53,12 @@ def check_folder(folder, configuration=None, remedy=""):
             is of another configuration.
     """
     check_can_be_made(folder)
-    if not folder.exists() or not any(folder.iterdir()):
+    found = [] if not folder.exists() else sorted(os.listdir(folder))
+    if not set(found) - {LOCK}:
         return False
     path = folder / CONFIGURATION
     if configuration is None or not path.exists():
-        names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:5])
+        names = ", ".join(found[:5])
         raise app.UsageError(
             f"--output must be a new or an empty folder. Received: {folder}, "
             f"which holds {names}{remedy}"
@@ -107,16 +111,52 @@ def read_json(path):
 
 def write_json(path, content):
     """Writes a JSON file, which appears only once it is whole."""
-    partial = path.with_name(path.name + ".partial")
+    # Here and below, and not above: Keras takes seconds to import.
+    from keras_coconut.files import write_whole
+
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text + "\n")
 
 
 def claim_folder(folder, configuration):
     """Makes a folder that `check_folder` has checked."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIGURATION, configuration)
+
+
+@contextlib.contextmanager
+def only_one(folder, script):
+    """Refuses a folder in which a script is running already.
+
+    Args:
+        folder: `pathlib.Path`, made if it is missing.
+        script: string, the file name of the script.
+    """
+    from keras_coconut.files import try_lock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # It stays: another script may have opened it.
+    with open(folder / LOCK, "a") as file:
+        if not try_lock(file):
+            raise app.UsageError(
+                f"--output must be a folder that no other {script} works in. "
+                f"Received: {folder}, where one is running"
+            )
+        yield
+
+
+def remove_left_saves(folder):
+    """Removes the saves of a finished run that was killed before it did.
+
+    Nothing is removed while a script works in the folder.
+    """
+    from keras_coconut.files import try_lock
+
+    if not (folder / "saves").exists():
+        return
+    with open(folder / LOCK, "a") as file:
+        if try_lock(file):
+            shutil.rmtree(folder / "saves", ignore_errors=True)
 
 
 def written_files(folder, patterns):

@@ -9,7 +9,12 @@ import pathlib
 
 from absl import app
 from flag_sections import flag_values, given, vocabulary_files
-from output_folder import PRESET_FILES, check_can_be_made, check_folder
+from output_folder import (
+    PRESET_FILES,
+    check_can_be_made,
+    check_folder,
+    remove_left_saves,
+)
 from problem_flags import AUTO, FLAGS, scratch
 from scratch_families import check_sizes
 
@@ -135,9 +140,13 @@ def _refuse(names, reason):
 
 def training_configuration():
     """Returns what makes a trained model: flags and the content of files."""
+    left_out = set(NOT_OF_TRAINING)
+    if FLAGS.validation:
+        # Its answers are of this length, and choose the best model.
+        left_out.remove("max_length")
     configuration = {
         "script": "train_on_problems.py",
-        **flag_values(NOT_OF_TRAINING),
+        **flag_values(left_out),
     }
     files = [FLAGS.problems, FLAGS.validation]
     if FLAGS.words not in (None, AUTO) and os.path.isfile(FLAGS.words):
@@ -164,6 +173,7 @@ def check_training_folder(output, configuration):
         "wrote there",
     )
     if resumed and (output / "predictions.json").exists():
+        remove_left_saves(output)
         raise app.UsageError(
             "--output must be a new folder or one of an interrupted run. "
             f"Received: {output}, where this run is finished; --evaluate_only "

@@ -59,12 +59,20 @@ def _check_used(curriculum, values):
             continue
         thoughts = curriculum.extra_stage and curriculum.thoughts_per_step
         unused = name == "pad_latent_to_max" and not thoughts
-        if unused or curriculum == _of_method({**values, name: default}):
+        if unused or curriculum == _without(values, name, default):
             raise app.UsageError(
                 f"--{name} must be left out with --method={FLAGS.method}, "
                 "which does not use it. Received: "
                 f"--{name}={_shown(FLAGS[name].value)}"
             )
+
+
+def _without(values, name, default):
+    """Returns the curriculum with a flag's default, `None` if there is none."""
+    try:
+        return _of_method({**values, name: default})
+    except ValueError:
+        return None  # Another flag needs this one.
 
 
 def _shown(value):

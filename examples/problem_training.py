@@ -18,14 +18,14 @@ from scratch_families import make_backbone
 
 import keras_coconut
 from keras_coconut import AnswerAccuracy, make_word_tokenizer
-from keras_coconut.files import try_lock
+from keras_coconut.evaluation.answer_accuracy import first_full_epoch
 
 # What a preset of ours says about its text.
 OF_TEXT = ("markers", "marker_tokens", "sequence_length", "separator")
 
 
-def load_trained(output):
-    with blame("--evaluate_only", KeyError, TypeError):
+def load_trained(output, flag="--evaluate_only"):
+    with blame(flag, KeyError, TypeError):
         return keras_coconut.ContinuousThoughtLM.from_preset(
             str(output / "preset")
         )
@@ -163,8 +163,9 @@ class Training:
     @property
     def keeps_best(self):
         """Whether there are epochs of the last stage to choose from."""
-        last = self.curriculum.first_epoch(self.curriculum.last_stage)
-        return self.validation is not None and self.epochs > last
+        if self.validation is None:
+            return False
+        return self.epochs > first_full_epoch(self.curriculum)
 
     def make_callbacks(self):
         callbacks = [
@@ -213,21 +214,19 @@ class Training:
         except keras_coconut.TrainingTroubleError as error:
             sys.exit(f"{self.output}: {error}")
         if self.keeps_best:
-            return load_trained(self.output)
+            return self.load_best()
         self.model.save_to_preset(str(self.output / "preset"))
         return self.model
 
-    def check_unused(self):
-        """Raises a `UsageError` if a run is going on in the folder."""
-        lock = self.output / "saves" / "lock"
-        if not lock.exists():
-            return
-        with lock.open("a") as file:
-            if not try_lock(file):
-                raise app.UsageError(
-                    "--output must be a folder that no run works in. Received: "
-                    f"{self.output}, where one is running"
-                )
+    def load_best(self):
+        """The model that answered best; ends the script if there is none."""
+        if not (self.output / "preset" / "validation.json").exists():
+            sys.exit(
+                f"{self.output}: no model of the last stage was kept: no epoch "
+                "of it ended with weights that are finite. Train anew with "
+                "--overwrite and a lower --learning_rate"
+            )
+        return load_trained(self.output, "--output")
 
     def remove_saves(self):
         shutil.rmtree(self.output / "saves", ignore_errors=True)

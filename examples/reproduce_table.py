@@ -21,7 +21,6 @@ controls: the same model without thoughts, with noise in their place, with those
 of another problem, with their mean, and others (see `evaluate_controls`).
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -48,6 +47,7 @@ from output_folder import (
     check_can_be_made,
     check_folder,
     claim_folder,
+    only_one,
     read_json,
 )
 from table_values import parse_change
@@ -214,21 +214,6 @@ def run_all(folder, runs, backend):
     return failed
 
 
-@contextlib.contextmanager
-def only_one(folder):
-    """Refuses a folder in which this script is running already."""
-    # Here and not above: Keras takes seconds to import.
-    from keras_coconut.files import try_lock
-
-    with open(folder / "lock", "a") as file:
-        if not try_lock(file):
-            raise app.UsageError(
-                "--output must be a folder that no other reproduce_table.py "
-                f"works in. Received: {folder}, where one is running"
-            )
-        yield
-
-
 def cores_of_processes(processes):
     """Shares the cores among so many processes."""
     if not hasattr(os, "sched_getaffinity"):
@@ -279,14 +264,23 @@ def main(argv):
         "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
     }
     runs = [(method, seed) for seed in seeds for method in FLAGS.methods]
-    if check_folder(folder, configuration):
-        for each in runs:
-            if result_path(folder, each).exists():
-                read_result(folder, each)
-    else:
-        claim_folder(folder, configuration)
-    with only_one(folder):
+    check_folder(folder, configuration)
+    with only_one(folder, pathlib.Path(__file__).name):
+        # Once more: another table may have begun there since.
+        if check_folder(folder, configuration):
+            for each in runs:
+                if result_path(folder, each).exists():
+                    read_result(folder, each)
+        else:
+            claim_folder(folder, configuration)
         failed = run_all(folder, runs, backend)
+        show_results(folder, seeds, failed)
+    if failed:
+        sys.exit(f"{len(failed)} runs failed: {', '.join(map(name, failed))}")
+
+
+def show_results(folder, seeds, failed):
+    """Shows the results of all runs but for those that failed."""
     results = {}
     for method in FLAGS.methods:
         of_seeds = [
@@ -298,18 +292,18 @@ def main(argv):
             results[method] = of_seeds
     if results:
         show(results, folder)
-    if failed:
-        sys.exit(f"{len(failed)} runs failed: {', '.join(map(name, failed))}")
 
 
 def show(results, folder):
     """Prints the table and its tests, and keeps them beside the plot."""
     from table_report import plot, print_pairs, print_table, table_rows
 
+    from keras_coconut.files import write_whole
+
     text = print_table(table_rows(results, FLAGS.dataset))
     lines = print_pairs(results)
     table, picture = folder / "table.md", folder / "table.png"
-    table.write_text("\n".join([text, "", *lines, ""]), encoding="utf-8")
+    write_whole(table, "\n".join([text, "", *lines, ""]))
     plot(results, FLAGS.dataset, picture)
     print(f"\ntable: {table}   plot: {picture}")
 

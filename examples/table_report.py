@@ -4,6 +4,7 @@ import itertools
 from statistics import mean
 
 from keras_coconut import holm, mcnemar, mean_interval
+from keras_coconut.analysis.plots.output import write_figure
 
 # Accuracy in % of the paper's Table 1, GPT-2 fine-tuned.
 PAPER = {
@@ -157,4 +158,4 @@ def plot(results, dataset, path):
     figure.legend(
         labels.values(), labels.keys(), loc="outside lower center", ncols=3
     )
-    figure.savefig(path, dpi=130)
+    write_figure(figure, path, dpi=130)

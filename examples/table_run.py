@@ -140,8 +140,16 @@ def train(recipe, method, seed, splits, dataset_name, folder):
             keras_coconut.ResumableTraining(folder / "saves", every=500),
         ],
     )
+    if not (best / "validation.json").exists():
+        raise app.UsageError(
+            f"{folder}: no model of the last stage was kept: no epoch of it "
+            "that is evaluated ended with weights that are finite. Delete the "
+            "folder to train anew"
+        )
+    model = keras_coconut.ContinuousThoughtLM.from_preset(str(best))
+    # Not before it opens: a run that is done again would go on from here.
     trained.touch()
-    return keras_coconut.ContinuousThoughtLM.from_preset(str(best))
+    return model
 
 
 def measure(model, recipe, problems, dataset_name):

@@ -37,12 +37,13 @@ wrote in it and leaves every other file. `--help` lists all flags by section.
 The model and its training stand in problem_training.py.
 """
 
+import os
 import pathlib
 import sys
 import time
 
 from command_line import check_backend, refuse_arguments, run
-from output_folder import remove_written
+from output_folder import only_one, remove_left_saves, remove_written
 from problem_checks import (
     WRITTEN,
     check_flags,
@@ -51,6 +52,8 @@ from problem_checks import (
     training_configuration,
 )
 from problem_flags import FLAGS
+
+SCRIPT = pathlib.Path(__file__).name
 
 
 def main(argv):
@@ -90,14 +93,14 @@ def train(output, configuration):
     from problem_training import Training
 
     training = Training(output, curriculum, files)
-    training.check_unused()
-    # Once more: another run may have ended there since.
-    resumed = check_training_folder(output, configuration)
-    if FLAGS.overwrite:
-        remove_written(output, WRITTEN)
-    model = training.run(configuration, resumed)
-    answer(model, files.test, output)
-    training.remove_saves()
+    with only_one(output, SCRIPT):
+        # Once more: another run may have ended there since.
+        resumed = check_training_folder(output, configuration)
+        if FLAGS.overwrite:
+            remove_written(output, WRITTEN)
+        model = training.run(configuration, resumed)
+        answer(model, files.test, output)
+        training.remove_saves()
 
 
 def answer_again(output):
@@ -110,7 +113,13 @@ def answer_again(output):
     from problem_predictions import compare
     from problem_training import load_trained
 
-    compare(load_trained(output), test, output, asked)
+    # A folder that cannot be written to changes for nobody.
+    if not os.access(output, os.W_OK):
+        compare(load_trained(output), test, output, asked)
+        return
+    remove_left_saves(output)
+    with only_one(output, SCRIPT):
+        compare(load_trained(output), test, output, asked)
 
 
 if __name__ == "__main__":

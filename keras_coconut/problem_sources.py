@@ -153,7 +153,7 @@ def _table_rows(values):
         rows = values.to_dict("records")  # Of pandas.
     else:
         return None
-    return map(_row_of_table, rows)
+    return map(row_of_table, rows)
 
 
 def _rows_of_rows(rows):
@@ -166,8 +166,20 @@ def _rows_of_rows(rows):
             yield from table
 
 
-def _row_of_table(row):
-    """Returns a row whose steps are a list, in a cell of text or empty too."""
+def row_of_table(row: Mapping) -> Mapping:
+    r"""Returns a row whose steps are a list, in a cell of text or empty too.
+
+    Args:
+        row: dictionary. A row of a table, in memory or in a file.
+
+    Raises:
+        ValueError: If a cell of text is a list of anything but strings.
+
+    Example:
+    ```python
+    row_of_table({"question": "1?", "steps": "1\n2", "answer": "2"})
+    ```
+    """
     steps = row.get("steps", ())
     if isinstance(steps, str):
         return {**row, "steps": steps_in_cell(steps)}

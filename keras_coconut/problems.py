@@ -19,8 +19,8 @@ from keras_coconut.problem_sources import (
     KEYS,
     read_csv,
     read_parquet,
+    row_of_table,
     rows_of,
-    steps_in_cell,
 )
 from keras_coconut.problem_values import (
     check_answer,
@@ -192,8 +192,8 @@ def read_problems(path: PathLike) -> list[Problem]:
     `Problem.extra`. Files of `write_problems` are read back exactly.
 
     A path that ends in `.csv` or `.parquet` is read as a table with these
-    columns. In CSV a cell of `steps` holds a JSON list of strings, or one step
-    per line, and all other cells are text.
+    columns. A cell of `steps` that holds text, as all cells in CSV do, is a
+    JSON list of strings, or one step per line.
 
     Args:
         path: string or path-like. The file to read; text is in UTF-8.
@@ -270,8 +270,8 @@ def _read(path, answers, on_read=None):
         entries = read_table(path, on_read)
     for number, entry in entries:
         try:
-            if read_table is read_csv:
-                entry = {**entry, "steps": steps_in_cell(entry["steps"])}
+            if read_table is not None:
+                entry = row_of_table(entry)
             problem = Problem.from_dict(entry)
         except ValueError as error:
             raise ValueError(

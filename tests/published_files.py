@@ -223,6 +223,13 @@ def write_pytorch(folder, config, tensors):
     write_state_dict(folder / "pytorch_model.bin", tensors)
 
 
+def forget_settings(folder):
+    """Leaves files as somebody else would write them."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del config["keras_coconut"]
+    write_json(folder / "config.json", config)
+
+
 def write_small(folder, rows, markers=None, wrap=False):
     """A GPT-2 with the vocabulary of `write_tokenizer` and that many rows."""
     backbone = keras_hub.models.GPT2Backbone(rows, 1, 2, 8, 16)

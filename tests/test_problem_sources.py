@@ -187,6 +187,28 @@ def test_parquet(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("as_text", [json.dumps, str, "\n".join])
+def test_parquet_with_text_for_the_steps(tmp_path, as_text):
+    """A path gives the problems that the table itself gives."""
+    steps = [as_text(one) for one in COLUMNS["steps"]]
+    table = pd.DataFrame({**COLUMNS, "steps": steps})
+    table.to_parquet(tmp_path / "p.parquet")
+    assert read_problems(tmp_path / "p.parquet") == PROBLEMS
+    assert as_problems("problems", table) == PROBLEMS
+
+
+def test_parquet_with_an_empty_cell_for_the_steps(tmp_path):
+    table = pd.DataFrame({**COLUMNS, "steps": [None, "x"]})
+    table.to_parquet(tmp_path / "p.parquet")
+    expected = as_problems("problems", table)
+    assert [problem.steps for problem in expected] == [(), ("x",)]
+    assert read_problems(tmp_path / "p.parquet") == expected
+    table = pd.DataFrame({**COLUMNS, "steps": ["[1]", "x"]})
+    table.to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(ValueError, match="p.parquet`, entry 1: `steps` must"):
+        read_problems(tmp_path / "p.parquet")
+
+
 @pytest.mark.parametrize("as_text", [json.dumps, str, "\n".join, "\r\n".join])
 def test_csv(tmp_path, as_text):
     # As pandas writes it, with a list for the steps or with text.

@@ -201,19 +201,22 @@ class SmolLM3Block(Block):
 
     def project(self, x, positions):
         x, attention = self.layer.input_layernorm(x), self.attention
-        query, key, value = (
-            ops.reshape(y, (*ops.shape(y)[:2], -1, attention.head_dim))
-            for y in (
-                attention.q_proj(x),
-                attention.k_proj(x),
-                attention.v_proj(x),
-            )
+        query = self._heads(attention.q_proj(x), attention.num_attention_heads)
+        key, value = (
+            self._heads(project(x), attention.num_key_value_heads)
+            for project in (attention.k_proj, attention.v_proj)
         )
         # Every fourth layer of the published model does not rotate.
         if attention.use_rope:
             query = self._rotate(query, positions)
             key = self._rotate(key, positions)
         return query, key, value
+
+    def _heads(self, x, count):
+        # In figures: where the number of rows is unknown, as in a file, a -1
+        # would leave that of the heads unknown too.
+        shape = (*ops.shape(x)[:2], count, self.attention.head_dim)
+        return ops.reshape(x, shape)
 
     def _rotate(self, x, positions):
         # The sublayer knows no positions of a row, only where all rows start.

@@ -148,13 +148,14 @@ class AnswerAccuracy(keras.callbacks.Callback):
         if self.best_preset is not None:
             make_folder(self.best_preset)
             check_writable("best_preset", self._figures_path)
-            needed = curriculum.first_epoch(curriculum.last_stage) + 1
+            needed = self._first_kept + 1
             too_few = (self._num_epochs or needed) < needed
             if too_few and not self._is_promoted:
                 warnings.warn(
                     f"`epochs` must be at least {needed} for `best_preset` to "
                     "be written, which holds the best model of the last "
-                    f"stage. Received: epochs={self._num_epochs}",
+                    "stage with all of its thoughts. Received: "
+                    f"epochs={self._num_epochs}",
                     stacklevel=2,
                 )
 
@@ -162,10 +163,7 @@ class AnswerAccuracy(keras.callbacks.Callback):
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         if self.best_preset is not None and self._first_epoch:
-            last = self._schedule.last_stage
-            self._was_last = epoch > 0 and (
-                self._schedule.stage(epoch - 1) == last
-            )
+            self._was_last = epoch > self._first_kept
             if self._was_last:
                 self._best = self._read_best()
         self._first_epoch = False
@@ -231,6 +229,13 @@ class AnswerAccuracy(keras.callbacks.Callback):
         if self._dataset is not None:
             return self._dataset.curriculum
         return self.curriculum
+
+    @property
+    def _first_kept(self):
+        """The first epoch, by the curriculum, whose model may be the best."""
+        if self._dataset is not None:
+            return first_full_epoch(self._schedule)
+        return self._schedule.first_epoch(self._schedule.last_stage)
 
     @property
     def _is_promoted(self):
@@ -315,6 +320,20 @@ class AnswerAccuracy(keras.callbacks.Callback):
         self.model.save_to_preset(self.best_preset)
         text = json.dumps(found.to_dict(), indent=1, allow_nan=False)
         write_whole(self._figures_path, text)
+
+
+def first_full_epoch(curriculum: Curriculum) -> int:
+    """Returns the first epoch of the last stage that has all thoughts.
+
+    With `one_thought_at_a_time` the stage begins with fewer, and each epoch
+    adds one.
+
+    Args:
+        curriculum: the `Curriculum` that is trained.
+    """
+    last = curriculum.last_stage
+    missing = curriculum.num_thoughts(last) - curriculum.num_thoughts(last, 0)
+    return curriculum.first_epoch(last) + missing
 
 
 def most_thoughts(

@@ -9,6 +9,8 @@ itself. Only this file distinguishes the backends' engines.
 
 import contextlib
 import functools
+import os
+import zlib
 
 import keras
 import numpy as np
@@ -52,6 +54,25 @@ def numbers_of_all(number: int) -> list[int]:
     return objects_of_all(number)
 
 
+def check_alike(name: str, description) -> None:
+    """Raises a `ValueError` unless all processes describe the same data.
+
+    Args:
+        name: string. The argument's name, for the error.
+        description: structure of plain values.
+    """
+    # JAX gathers 32-bit integers.
+    number = zlib.crc32(repr(description).encode()) >> 1
+    different = len(set(numbers_of_all(number)))
+    if different > 1:
+        raise ValueError(
+            f"`{name}` must hold the same problems, in the same order and with "
+            "the same settings, in all processes, each of which takes its part "
+            "of a batch. Shuffle with a seed. Received: "
+            f"{different} different datasets in {num_processes()} processes"
+        )
+
+
 def objects_of_all(value) -> list:
     """Returns an object of each process, on PyTorch."""
     if _torch_processes() == 1:
@@ -93,10 +114,15 @@ def local_rows(batch_size: int) -> slice:
 
 
 def check_within_distribute() -> None:
-    """Raises a `ValueError` where each of several processes stands alone.
-
-    On PyTorch there is one process outside of `distribute`.
-    """
+    """Raises a `ValueError` where each of several processes stands alone."""
+    launched = _launched_by_torchrun()
+    if launched > num_processes():
+        raise ValueError(
+            "`fit` and `evaluate` must be called within "
+            "`keras_coconut.distribute()` under `torchrun`, whose processes "
+            "would each train a model of its own. Received: one of "
+            f"{launched} processes without a process group"
+        )
     if devices_of_a_batch() < num_processes():
         raise ValueError(
             "`fit` and `evaluate` must be called within "
@@ -104,6 +130,16 @@ def check_within_distribute() -> None:
             f"Received: {num_processes()} processes, each of which would see "
             "only its part of the rows"
         )
+
+
+def _launched_by_torchrun() -> int:
+    """Returns how many processes `torchrun` started, this one among them."""
+    if keras.config.backend() != "torch":
+        return 1
+    # `torchrun` sets both.
+    if not {"WORLD_SIZE", "TORCHELASTIC_RUN_ID"} <= set(os.environ):
+        return 1
+    return int(os.environ["WORLD_SIZE"])
 
 
 def check_rows(name: str, rows: int) -> None:
@@ -151,7 +187,7 @@ def of_the_whole_batch(model, loss, weights):
         loss = loss * devices_of_a_batch()
     if reduction == "mean_with_sample_weight":
         own = ops.sum(ops.cast(weights, "float32"))
-        every = _sum(own)
+        every = sum_of_all(weights)
         share = own * devices_of_a_batch() / ops.where(every > 0, every, 1)
         # Regularizers are of no part.
         others = sum(model.losses) if model.losses else 0.0
@@ -161,8 +197,13 @@ def of_the_whole_batch(model, loss, weights):
     return loss
 
 
-def _sum(number):
-    if keras.config.backend() == "tensorflow":
+def sum_of_all(weights):
+    """Returns the sum of the loss weights of a batch, all parts together."""
+    number = ops.sum(ops.cast(weights, "float32"))
+    backend = keras.config.backend()
+    if backend == "jax" or devices_of_a_batch() == 1:
+        return number
+    if backend == "tensorflow":
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()

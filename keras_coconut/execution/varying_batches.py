@@ -49,6 +49,10 @@ class VaryingBatches(keras.utils.PyDataset):
     def state(self, state):
         del state
 
+    def describe(self) -> dict[str, Any]:
+        """Returns everything that determines the batches, as plain values."""
+        return {}
+
     def check_callbacks(self, callbacks: Any, validation: bool = False) -> None:
         """Refuses callbacks of a `fit` that do not go with the dataset.
 

@@ -65,6 +65,7 @@ class ClonedByParts(_Task):
                 "first, then enable LoRA on the clone. Received: a model with "
                 "LoRA enabled."
             )
+        _freeze_alike(self.backbone, backbone)
         return Parts(
             {
                 **self.thinking_config(),
@@ -74,9 +75,24 @@ class ClonedByParts(_Task):
                 "dtype": self.dtype_policy,
                 # Keras compiles a clone as the model is compiled.
                 "compile": False,
-                "trainable": self.trainable,
+                # `True` would unfreeze every layer of the backbone.
+                **({} if self.trainable else {"trainable": False}),
             }
         )
+
+
+def _freeze_alike(backbone, clone) -> None:
+    """Freezes the layers of a clone that are frozen in the original.
+
+    No config of a backbone says which. A clone that is not as its config made
+    it, but with LoRA or frozen layers of its own, stays as it is.
+    """
+    mine, theirs = (b._flatten_layers() for b in (backbone, clone))
+    if len(mine) != len(theirs) or not all(each.trainable for each in theirs):
+        return
+    for original, copy in zip(mine, theirs):
+        if not original.trainable:
+            copy.trainable = False
 
 
 def has_lora(backbone) -> bool:

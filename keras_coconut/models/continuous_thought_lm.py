@@ -152,7 +152,8 @@ class ContinuousThoughtLM(
             # Keras would ignore them.
             raise ValueError(
                 f"`{unknown[0]}` is no argument of `ContinuousThoughtLM`. "
-                "Settings of the text go to `ContinuousThoughtPreprocessor`. "
+                "Settings of the text go to `ContinuousThoughtPreprocessor`; "
+                "those of the backbone come from its preset or constructor. "
                 f"Received: {unknown[0]}={shown(kwargs[unknown[0]])}"
             )
         check_thought_kind(thought_kind)

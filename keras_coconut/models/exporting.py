@@ -86,7 +86,9 @@ class Exporting(_Task):
         does. Its lengths are fixed: pad questions on the left, responses on the
         right, and mark by `thought_mask` how often a row thinks. Unlike the
         model, the file does not look at what it reads: ids must lie within the
-        vocabulary, and masks must have no holes.
+        vocabulary, and masks must have no holes. The pauses of a model with
+        `thought_kind="pause"` are tokens at the end of its questions, as the
+        preprocessor packs them: export it with K = 0.
 
         | `format` | written on | needs |
         | --- | --- | --- |
@@ -114,9 +116,10 @@ class Exporting(_Task):
 
         Raises:
             ValueError: If neither or both of `lengths` and `input_signature`
-                are given, if the lengths do not fit the backbone, or if the
-                backend, or a model of that dtype, cannot be written in that
-                format; says what to do instead.
+                are given, if the lengths do not fit the backbone, if a model
+                that pauses is given thoughts, or if the backend, or a model of
+                that dtype, cannot be written in that format; says what to do
+                instead.
             ImportError: If a package for the format is missing or too old.
 
         Example:
@@ -272,6 +275,12 @@ def _check_lengths(model, lengths, signature) -> Lengths:
             for index, (length, *bounds) in enumerate(zip(lengths, least, most))
         )
     )
+    if model.thought_kind == "pause" and lengths.thoughts:
+        raise ValueError(
+            '`lengths[1]` must be 0 for a model with `thought_kind="pause"`, '
+            "whose pauses are tokens at the end of the question. Received: "
+            f"lengths={tuple(lengths)}"
+        )
     longest = max_sequence_length(model.backbone)
     if longest is not None and sum(lengths) > longest + (not model.markers):
         raise ValueError(
@@ -316,17 +325,17 @@ def _check_dtypes(model, format) -> None:
     dtypes.add(model.backbone.compute_dtype)
     if dtypes - {"float32"}:
         raise ValueError(
-            '`format="onnx"` must be asked of a model in float32: open the '
-            'preset with `from_preset(..., dtype="float32")`, and quantize the '
-            "file with ONNX Runtime's own tools. Received: a model in "
+            "ONNX export needs a float32 model: open the preset with "
+            '`from_preset(..., dtype="float32")`, and quantize the file with '
+            "ONNX Runtime's own tools. Received: a model in "
             f"{sorted(dtypes)}"
         )
     size = 4 * sum(math.prod(w.shape) for w in model.backbone.weights)
     if keras.config.backend() == "tensorflow" and size >= 2**31:
         raise ValueError(
-            '`format="onnx"` must be written on PyTorch for a model of 2 GiB '
-            "or more: save it with `save_to_preset`, and export it where "
-            "KERAS_BACKEND=torch opens the preset. Received: a model of "
+            "ONNX export of a model of 2 GiB or more needs PyTorch: save the "
+            "model with `save_to_preset`, open the preset with "
+            "KERAS_BACKEND=torch, and export it there. Received: a model of "
             f"{size} bytes with the backend 'tensorflow'"
         )
 

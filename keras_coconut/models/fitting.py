@@ -115,6 +115,8 @@ class Fitting(SpanTrainer):
             )
         if replicas.num_processes() > 1:
             self._begin_as_one_of_many(x, kwargs)
+        else:
+            replicas.check_within_distribute()
 
         def fit(callbacks):
             with contextlib.ExitStack() as stack:
@@ -147,6 +149,12 @@ class Fitting(SpanTrainer):
                 f"Received: x={shown(x)} of type {type(x).__name__}"
             )
         replicas.check_within_distribute()
+        for name, data in (
+            ("x", x),
+            ("validation_data", kwargs.get("validation_data")),
+        ):
+            if isinstance(data, varying_batches.VaryingBatches):
+                replicas.check_alike(name, data.describe())
         replicas.begin_alike(self)
         if replicas.process_index():
             kwargs["verbose"] = 0

@@ -4,6 +4,7 @@ Each says so, and what to do instead. tests/models/test_kerashub_habits.py goes
 through all that is inherited.
 """
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -12,8 +13,15 @@ import keras
 import keras_hub
 
 from keras_coconut.backbones import FAMILIES
-from keras_coconut.checks import check_choice, check_instance, shown
+from keras_coconut.checks import (
+    PathLike,
+    check_choice,
+    check_instance,
+    check_path,
+    shown,
+)
 from keras_coconut.models import layer_changes
+from keras_coconut.models.cloning import has_lora
 from keras_coconut.text.preprocessor import ContinuousThoughtPreprocessor
 
 # The model that it is mixed into: a task of KerasHub, which has no types.
@@ -119,7 +127,8 @@ class Inherited(_Task):
     ) -> None:
         """Quantizes the backbone's weights; see `keras.Model.quantize`.
 
-        LoRA goes with it, enabled before or afterwards.
+        LoRA goes with it, enabled before or afterwards. A refused call changes
+        nothing.
 
         Args:
             mode: `"int8"`. Optional beside `config`.
@@ -134,7 +143,8 @@ class Inherited(_Task):
             ValueError: For `"gptq"` and `"awq"`, which read text to calibrate
                 and know of no thoughts; for `"int4"`, which KerasHub saves and
                 opens as something else; for `"float8"`, in which a model that
-                thinks cannot train.
+                thinks cannot train. For SmolLM3, and for layers that are
+                quantized already.
 
         Example:
         ```python
@@ -146,15 +156,16 @@ class Inherited(_Task):
         if wanted == "int4":
             # The head of a preset that is opened quantizes what it reads, too.
             raise ValueError(
-                '`mode="int4"` must be asked of the backbone, as '
-                '`model.backbone.quantize("int4")`, where the model is not '
-                "saved: KerasHub opens such a preset with other logits. "
-                "int8 can be saved. Received: mode='int4'"
+                '`mode` must be "int8", which can be saved: KerasHub opens a '
+                "preset in int4 with other logits. For a model that you do not "
+                'save, call `model.backbone.quantize("int4")`. Received: '
+                "mode='int4'"
             )
         if wanted == "float8":
             raise layer_changes.no_float8("mode='float8'")
         if wanted is not None or config is None:
             check_choice("mode", wanted, _QUANTIZED)
+        _check_layers(self, filters)
         with warnings.catch_warnings():
             # Of each layer without weights to quantize.
             warnings.filterwarnings("ignore", "Layer .*does not have a `quant")
@@ -165,6 +176,46 @@ class Inherited(_Task):
         _refuse_calibration(mode)
 
     # === Files ===
+
+    def save(
+        self,
+        filepath: PathLike,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Saves the model as a `.keras` file; see `keras.Model.save`.
+
+        Args:
+            filepath: string or path-like, ending in `.keras`.
+            overwrite, zipped, **kwargs: Keras' own.
+
+        Raises:
+            ValueError: For a file of the old `.h5` format, and for a model with
+                LoRA: Keras would open either as another model, or not at all.
+
+        Example:
+        ```python
+        model.save("model.keras")
+        ```
+        """
+        check_path("filepath", filepath)
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "`filepath` must end in `.keras`: Keras cannot open a model "
+                "that thinks from the older format. For the weights alone, use "
+                f"`save_weights`. Received: filepath={shown(filepath)}"
+            )
+        if has_lora(self.backbone):
+            # It would merge the adapters, train all weights, and lose the
+            # optimizer's state.
+            raise ValueError(
+                "`save` cannot keep LoRA in a `.keras` file. Use "
+                "`save_to_preset` or `save_weights`, which merge the adapters "
+                "into the weights. Received: a model with LoRA enabled and "
+                f"filepath={shown(filepath)}"
+            )
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_task_weights(self, filepath: Any) -> NoReturn:
         """Refuses: there are no weights but the backbone's."""
@@ -214,6 +265,34 @@ class Inherited(_Task):
             "other numbers in the backward pass. Make the model outside of "
             "it, with `rematerialize=True`"
         )
+
+
+def _check_layers(model, filters) -> None:
+    """Raises a `ValueError` for layers that Keras would stop at halfway."""
+    if isinstance(model.backbone, keras_hub.models.SmolLM3Backbone):
+        raise ValueError(
+            "`quantize` needs a backbone that KerasHub can quantize and save. "
+            'For less memory, open the preset with `dtype="bfloat16"`. '
+            f"Received: a {type(model.backbone).__name__}"
+        )
+    for layer in model._flatten_layers():
+        if layer.quantization_mode is not None and _is_chosen(layer, filters):
+            raise ValueError(
+                "`filters` must choose layers that are not quantized yet. "
+                f"Received: filters={shown(filters)}, which chooses the "
+                f"{layer.quantization_mode} layer {layer.name!r}"
+            )
+
+
+def _is_chosen(layer, filters) -> bool:
+    """Whether Keras would quantize a layer."""
+    if filters is None or callable(filters):
+        return filters is None or filters(layer)
+    patterns = [filters] if isinstance(filters, str) else filters
+    # Keras refuses anything else.
+    return isinstance(patterns, list | tuple) and any(
+        re.search(pattern, layer.name) for pattern in patterns
+    )
 
 
 def _refuse_calibration(mode) -> None:

@@ -15,6 +15,7 @@ class LayerChanges(_Task):
 
     def make_train_function(self, force: bool = False) -> None:
         self.forget_old_programs()
+        _check_trainable(self)
         _check_optimizer(self)
         _check_precision(self)
         super().make_train_function(force)
@@ -71,6 +72,18 @@ def _check_precision(model) -> None:
     for layer in model.backbone._flatten_layers():
         if getattr(layer, "quantization_mode", None) == "float8":
             raise no_float8(f"a backbone whose layer {layer.name!r} is float8")
+
+
+def _check_trainable(model) -> None:
+    """Raises a `ValueError` for a model that nothing would change."""
+    if not model.trainable_variables:
+        raise ValueError(
+            "the model must have a trainable weight. Unfreeze layers, or name "
+            "layers that the backbone has, as "
+            "`enable_lora(rank, target_layer_names=[...])`: where it finds "
+            "none, `enable_lora` freezes all weights and adds none. Received: "
+            f"a {type(model.backbone).__name__} without trainable weights"
+        )
 
 
 def _trained(model) -> tuple:

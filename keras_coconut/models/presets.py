@@ -10,15 +10,18 @@ import re
 import shutil
 
 import h5py
+import keras
 import keras_hub
 import numpy as np
 from keras_hub.src.utils import preset_utils
 
 from keras_coconut.backbones import check_family
-from keras_coconut.checks import PathLike, check_path, shown
+from keras_coconut.checks import PathLike, check_path, refuse, shown
 from keras_coconut.files import shown_path
 from keras_coconut.folders import folder_aside
+from keras_coconut.models.thinking import Thinking
 from keras_coconut.published import loading
+from keras_coconut.published.configs import OF_MODEL, OF_PREPROCESSOR
 from keras_coconut.published.source import Source
 from keras_coconut.text.marker_tokens import add_thought_tokens
 
@@ -26,17 +29,20 @@ from keras_coconut.text.marker_tokens import add_thought_tokens
 def load(cls, preset, load_weights: bool, kwargs):
     """Returns a `ContinuousThoughtLM`; see its `from_preset`."""
     preset = check_path("preset", preset)
+    check_dtype(kwargs.get("dtype"))
     with naming(preset):
         # KerasHub's own `from_preset` looks for a task made for the family of
         # the backbone alone; the loader takes the class that it is given.
         loader = preset_utils.get_preset_loader(preset)
         family = loader.check_backbone_class()
-        own = _is_own(preset, cls)
+        saved = _saved_task(preset)
     # Before any weights are downloaded.
     check_family(family)
-    if own:
+    _check_quantized(loader.config, preset, kwargs.get("dtype"))
+    if saved is not None:
         with naming(preset):
             kwargs = _with_own_preprocessor(cls, preset, kwargs)
+            kwargs = _with_own_settings(cls, saved, kwargs)
             return loader.load_task(cls, load_weights, True, **kwargs)
     if loading.is_known(loader.config):
         return loading.load_model(
@@ -49,7 +55,7 @@ def load(cls, preset, load_weights: bool, kwargs):
     of_backbone = {k: kwargs.pop(k) for k in ("dtype",) if k in kwargs}
     of_preprocessor = {
         k: kwargs.pop(k)
-        for k in loading.OF_PREPROCESSOR
+        for k in OF_PREPROCESSOR
         if k in kwargs and "preprocessor" not in kwargs
     }
     with naming(preset):
@@ -68,7 +74,7 @@ def load(cls, preset, load_weights: bool, kwargs):
 
 def _with_own_preprocessor(cls, preset, kwargs):
     """Returns arguments with the preset's preprocessor, changed as they say."""
-    changes = {k: v for k, v in kwargs.items() if k in loading.OF_PREPROCESSOR}
+    changes = {k: v for k, v in kwargs.items() if k in OF_PREPROCESSOR}
     if not changes or "preprocessor" in kwargs:
         return kwargs
     kwargs = {k: v for k, v in kwargs.items() if k not in changes}
@@ -78,6 +84,65 @@ def _with_own_preprocessor(cls, preset, kwargs):
         "preprocessor": preprocessor,
         "markers": preprocessor.markers,
     }
+
+
+def _with_own_settings(cls, saved, kwargs):
+    """Returns arguments with those of a task of another class than `cls`.
+
+    KerasHub reads all of a task only as its own class, or as one above it.
+    """
+    kind = keras.saving.get_registered_object(saved["registered_name"])
+    if issubclass(kind, cls):
+        return kwargs
+    config = saved["config"]
+    kept = {name: config[name] for name in OF_MODEL if name in config}
+    if kwargs.get("preprocessor") is not None:
+        kept.pop("markers", None)  # Those of the preprocessor.
+    elif config.get("preprocessor") is None:
+        kwargs = {"preprocessor": None, **kwargs}
+    dtype = config["backbone"]["config"].get("dtype")
+    if kwargs.get("dtype") is None and _is_quantized(dtype):
+        # KerasHub would take Keras' default.
+        kwargs = {**kwargs, "dtype": dtype}
+    return {**kept, **kwargs}
+
+
+def check_dtype(dtype) -> None:
+    """Raises a `ValueError` for what Keras takes for no dtype policy."""
+    if dtype is None:
+        return
+    try:
+        keras.dtype_policies.get(dtype)
+    except (TypeError, ValueError) as error:
+        raise refuse(
+            "dtype",
+            "the name of a dtype policy, such as 'float32' or "
+            "'mixed_bfloat16', or a policy of Keras",
+            dtype,
+        ) from error
+
+
+def _check_quantized(config, preset, dtype) -> None:
+    """Raises a `ValueError` for one dtype of all layers of a quantized preset.
+
+    Its layers have several, in a `DTypePolicyMap`.
+    """
+    if dtype is None or not _is_quantized(
+        config.get("config", {}).get("dtype")
+    ):
+        return
+    policies = keras.dtype_policies
+    if not isinstance(policies.get(dtype), policies.DTypePolicyMap):
+        raise ValueError(
+            "`dtype` must be left out for a quantized preset, whose layers "
+            f"have dtypes of their own. Received: dtype={shown(dtype)}, "
+            f"preset={shown(preset)}"
+        )
+
+
+def _is_quantized(dtype) -> bool:
+    """Whether a dtype in a config is of layers of which some are quantized."""
+    return "QuantizedDTypePolicy" in json.dumps(dtype)
 
 
 def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
@@ -146,14 +211,31 @@ def complete_preset(backbone, folder) -> None:
     path.write_text(json.dumps(config, indent=4), encoding="utf-8")
 
 
-def _is_own(preset: str, cls) -> bool:
-    """Whether a preset was saved from a `ContinuousThoughtLM`."""
+def _saved_task(preset: str) -> dict | None:
+    """Returns the config of a saved `ContinuousThoughtLM`, or `None`.
+
+    Raises:
+        ValueError: If it is of a class that Keras does not know.
+    """
     if preset_utils.check_file_exists(preset, "tokenizer.json"):
         preset_utils.load_json(preset, "tokenizer.json")
     if not preset_utils.check_file_exists(preset, "task.json"):
-        return False
-    config = preset_utils.load_json(preset, "task.json")
-    return config.get("registered_name", "").endswith(f">{cls.__name__}")
+        return None
+    saved = preset_utils.load_json(preset, "task.json")
+    name = saved.get("registered_name")
+    kind = keras.saving.get_registered_object(name)
+    ours = {"num_thoughts", "thought_kind"}
+    if kind is None and ours <= {*saved.get("config", {})}:
+        raise ValueError(
+            "`preset` must hold a task whose class Keras knows. Import the "
+            f"module that defines {saved.get('class_name')!r} first; it must "
+            "register the class with "
+            "`keras.saving.register_keras_serializable()`. Received: "
+            f"preset={shown(preset)}, of the unknown class {shown(name)}, "
+            f"module={shown(saved.get('module'))}"
+        )
+    is_own = isinstance(kind, type) and issubclass(kind, Thinking)
+    return saved if is_own else None
 
 
 @contextlib.contextmanager

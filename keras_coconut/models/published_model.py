@@ -19,7 +19,7 @@ from keras_coconut.checks import (
 )
 from keras_coconut.files import write_whole
 from keras_coconut.models.continuous_thought_lm import ContinuousThoughtLM
-from keras_coconut.models.presets import save_aside
+from keras_coconut.models.presets import check_dtype, save_aside
 from keras_coconut.published import configs, tokenizers
 from keras_coconut.published.loading import load_model
 from keras_coconut.published.source import Source
@@ -52,8 +52,10 @@ def read_published_model(
     Otherwise the markers are added; see `add_thought_tokens`.
 
     The authors' GPT-2 models think six times between the markers, on ProsQA,
-    ProntoQA and GSM8k. The files do not hold this number: pass `num_thoughts`
-    here or to `generate`.
+    ProntoQA and GSM8k. Their files do not hold this number: pass `num_thoughts`
+    here or to `generate`. Files of `write_published_model` hold it.
+
+    A text has the tokens that the tokenizer's files give it.
 
     Args:
         path: string or path-like. A folder, a handle such as `hf://user/model`,
@@ -73,20 +75,21 @@ def read_published_model(
     Raises:
         ValueError: If files are missing or damaged; if the model is of another
             family or another method (CODI and SIM-CoT have modules of their
-            own), or has a setting that KerasHub's layers do not compute; or if
-            a tensor is unknown, missing or of a wrong shape. The error names
-            the key.
+            own), or has a setting that KerasHub's layers do not compute; if
+            its tokenizer changes a text before it tokenizes it; or if a tensor
+            is unknown, missing or of a wrong shape. The error names the key.
         ImportError: If the weights are a state dict and PyTorch is not
             installed.
 
     Example:
     ```python
     keras_coconut.write_published_model(model, "published")
-    model = keras_coconut.read_published_model("published", num_thoughts=6)
-    model.generate("1 + 2 + 3?")
+    model = keras_coconut.read_published_model("published")
+    model.generate("1 + 2 + 3?", num_thoughts=6)
     ```
     """
     source = Source("path", check_path("path", path))
+    check_dtype(kwargs.get("dtype"))
     if config is not None and not isinstance(config, Mapping):
         if not isinstance(config, str | os.PathLike):
             raise refuse("config", "a dictionary or a path", config)
@@ -122,9 +125,11 @@ def write_published_model(
     `AutoTokenizer`. A model from `read_published_model` is written back byte
     for byte, if the dtypes are the same.
 
-    LoRA adapters are merged into the weights. The layout does not hold
-    `num_thoughts`, `markers` and `separator`: pass them again to
-    `read_published_model`, or use `save_to_preset`, which keeps them.
+    LoRA adapters are merged into the weights. `config.json` holds the settings
+    of thoughts and text, such as `num_thoughts`, `marker_tokens` and
+    `separator`, under `"keras_coconut"`: `read_published_model` reads them, and
+    others ignore them. The files give the tokens that the model was trained
+    with; see `docs/published_code.md`.
 
     Args:
         model: a `ContinuousThoughtLM` with a backbone of GPT-2, Llama or
@@ -142,8 +147,8 @@ def write_published_model(
 
     Raises:
         ValueError: If the backbone is of another family or quantized, if the
-            tokenizer is not the one of this family, or if the folder holds a
-            KerasHub preset.
+            tokenizer is not the one of this family or gives tokens that no
+            file gives, or if the folder holds a KerasHub preset.
         OSError: If the files cannot be written or the disk is full. Existing
             files stay unchanged.
 
@@ -167,9 +172,12 @@ def write_published_model(
     if os.path.exists(os.path.join(folder, "task.json")):
         raise refuse("folder", "a folder that holds no KerasHub preset", folder)
     embedding = model.backbone.token_embedding
-    config = configs.make_config(
-        model.backbone, dtype or embedding.variable_dtype
-    )
+    config = {
+        **configs.make_config(
+            model.backbone, dtype or embedding.variable_dtype
+        ),
+        configs.OWN: _own_settings(model),
+    }
 
     def save(written):
         from safetensors.numpy import save_file
@@ -196,6 +204,18 @@ def write_published_model(
         )
 
     save_aside(model, folder, save, _is_of_weights)
+
+
+def _own_settings(model) -> dict[str, Any]:
+    """Returns the settings that a preset keeps, too."""
+    saved = (
+        {} if model.preprocessor is None else model.preprocessor.get_config()
+    )
+    names = [name for name in configs.OF_PREPROCESSOR if name in saved]
+    return {
+        **{name: saved[name] for name in names},
+        **model.thinking_config(),
+    }
 
 
 def _is_of_weights(path) -> bool:

@@ -1,5 +1,6 @@
 """The parts of Keras' training that depend on the call contract."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,16 @@ from keras import ops
 
 from keras_coconut import engines
 from keras_coconut.backbones import max_sequence_length
-from keras_coconut.checks import PathLike, shown
-from keras_coconut.execution import compilation, replicas, varying_batches
+from keras_coconut.checks import PathLike, refuse, shown
+from keras_coconut.execution import (
+    compilation,
+    label_means,
+    replicas,
+    varying_batches,
+)
 from keras_coconut.text import arrays, batches, targets
+
+_SAMPLERS = ["greedy", "top_p", "top_k", "random", "beam", "contrastive"]
 
 
 class SpanTrainer(keras_hub.models.CausalLM):
@@ -39,10 +47,12 @@ class SpanTrainer(keras_hub.models.CausalLM):
             optimizer: `"auto"`, an optimizer name, or a `keras.Optimizer`.
                 `"auto"` is the optimizer of the paper's recipes: AdamW with
                 learning rate 1e-4 and weight decay 0.01.
-            loss: `"auto"`, a loss name, or a `keras.losses.Loss`. `"auto"` is
-                the cross-entropy averaged over the batch's labelled positions.
-            weighted_metrics: `"auto"`, or a list of metrics. `"auto"` is the
-                accuracy of single tokens.
+            loss: `"auto"`, or a `keras.losses.Loss` or function that reads
+                logits, such as `keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True)`. `"auto"` is the cross-entropy averaged over
+                the batch's labelled positions.
+            weighted_metrics: `"auto"`, a list of metrics, or `None` for none.
+                `"auto"` is the accuracy of single tokens.
             sampler: a sampler name, or a `keras_hub.samplers.Sampler`, for
                 `generate`. Defaults to `"greedy"`.
             compilation_cache: string or path-like. A folder in which JAX keeps
@@ -52,23 +62,26 @@ class SpanTrainer(keras_hub.models.CausalLM):
             **kwargs: See `keras.Model.compile`.
 
         Raises:
-            ValueError: If `compilation_cache` is given on another backend.
+            ValueError: If `loss` reads probabilities or is `None`, if `sampler`
+                is no sampler, or if `compilation_cache` is given on another
+                backend.
         """
+        loss, sampler = _checked_loss(loss), _checked_sampler(sampler)
         if compilation_cache is not None:
             compilation.keep_in(compilation_cache)
         if optimizer == "auto":
             optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
-        if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, reduction="mean_with_sample_weight"
-            )
         super().compile(
             optimizer=optimizer,
             loss=loss,
-            weighted_metrics=weighted_metrics,
+            # With `None`, Keras keeps the metrics of an earlier `compile`.
+            weighted_metrics=[]
+            if weighted_metrics is None
+            else weighted_metrics,
             sampler=sampler,
             **kwargs,
         )
+        label_means.track(self)
 
     def preprocess_samples(
         self, x: Any, y: Any = None, sample_weight: Any = None
@@ -119,6 +132,12 @@ class SpanTrainer(keras_hub.models.CausalLM):
         with engines.fast_updates(self):
             return super().train_step(*args)
 
+    def test_step(self, *args: Any) -> Any:
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(args[-1])
+        _, weights = targets.complete_targets(x, y, weights)
+        with label_means.weighed(self, replicas.sum_of_all(weights)):
+            return super().test_step(*args)
+
     def make_train_function(self, force: bool = False) -> None:
         if not self.optimizer.built:
             # TensorFlow would trace a step that makes variables twice.
@@ -168,13 +187,15 @@ class SpanTrainer(keras_hub.models.CausalLM):
                 )
             return self._check_batch(first, keys)
         if isinstance(x, dict | tuple | list | np.ndarray) or ops.is_tensor(x):
-            if not isinstance(x, tuple | list):
+            of_others = isinstance(x, dict) and not set(x) & set(keys)
+            if not isinstance(x, tuple | list) and not of_others:
                 return self._check_batch((x, y, sample_weight), keys)
         elif _yields(x):
             return
         raise ValueError(
-            f"`x` must be a dictionary with the keys {list(keys)}, or "
-            f"a dataset of them. Received: x={shown(x)} of type "
+            f"`x` must be a dictionary with the keys {list(keys)}, a dataset "
+            "of them, or problems, with `question`, `steps` and `answer`, "
+            f"beside a `curriculum=`. Received: x={shown(x)} of type "
             f"{type(x).__name__}"
         )
 
@@ -243,6 +264,57 @@ class SpanTrainer(keras_hub.models.CausalLM):
         if has_trained:
             # So that the file finds the variables of its optimizer's state.
             self.optimizer.build(self.trainable_variables)
+
+
+def _checked_loss(loss):
+    """Returns a loss of logits; raises a `ValueError` for anything else."""
+    if isinstance(loss, str) and loss == "auto":
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
+    try:
+        found = keras.losses.get(loss)
+    except (TypeError, ValueError):
+        found = None
+    if found is None:
+        expected = '`"auto"`, a `keras.losses.Loss`, or a function'
+        raise refuse("loss", expected, loss)
+    if not _reads_logits(found):
+        # Of logits, it would be NaN.
+        raise ValueError(
+            "`loss` must read logits, which the model returns: pass a "
+            "`keras.losses` object made with `from_logits=True`. Received: "
+            f"loss={shown(loss)}, with `from_logits=False`"
+        )
+    return found
+
+
+def _reads_logits(loss) -> bool:
+    """Whether a loss does not ask for probabilities."""
+    if inspect.isfunction(loss):
+        argument = inspect.signature(loss).parameters.get("from_logits")
+        return argument is None or argument.default is not False
+    return getattr(loss, "from_logits", True) is not False
+
+
+def _checked_sampler(sampler) -> keras_hub.samplers.Sampler:
+    """Returns a sampler; raises a `ValueError` for anything else."""
+    try:
+        found = keras_hub.samplers.get(sampler)
+    except (KeyError, TypeError, ValueError):
+        found = None
+    # It asks for a second model, which `generate` does not run.
+    speculative = getattr(keras_hub.samplers, "SpeculativeSampler", ())
+    if isinstance(found, keras_hub.samplers.Sampler) and not isinstance(
+        found, speculative
+    ):
+        return found
+    raise refuse(
+        "sampler",
+        f"one of {_SAMPLERS}, or a `keras_hub.samplers.Sampler` that needs no "
+        "second model",
+        sampler,
+    )
 
 
 def _yields(x) -> bool:

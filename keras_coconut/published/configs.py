@@ -13,6 +13,22 @@ CLASSES = {
     GPT2: keras_hub.models.GPT2Backbone,
     LLAMA: keras_hub.models.Llama3Backbone,
 }
+# The key of the settings that nobody else's config has; others ignore it.
+OWN = "keras_coconut"
+OF_MODEL = (
+    "num_thoughts",
+    "thought_kind",
+    "markers",
+    "num_iterations",
+    "rematerialize",
+)
+OF_PREPROCESSOR = (
+    "markers",
+    "marker_tokens",
+    "separator",
+    "sequence_length",
+    "add_start_token",
+)
 # What KerasHub's layers compute; another value means another model. A setting
 # that a config leaves out has the first value.
 _ONLY: dict[str, dict[str, tuple]] = {
@@ -55,6 +71,23 @@ def read_config(source: Source) -> dict:
     if "registered_name" in config:
         raise source.refuse("a preset of KerasHub's, which `from_preset` reads")
     return config
+
+
+def own_settings(source: Source, config: Mapping) -> dict:
+    """Returns the settings of thoughts and text that a config holds.
+
+    Raises:
+        ValueError: If they are no dictionary, or if one is unknown.
+    """
+    found = config.get(OWN, {})
+    if not isinstance(found, Mapping):
+        raise source.refuse(f"{OWN}={shown(found)} in its config")
+    for name in found:
+        if name not in (*OF_MODEL, *OF_PREPROCESSOR):
+            raise source.refuse(
+                f"the unknown setting {shown(name)} of {OWN!r} in its config"
+            )
+    return dict(found)
 
 
 def check_config(source: Source, config: Mapping) -> str:

@@ -9,8 +9,11 @@ from keras_coconut.backbones.families import check_family
 from keras_coconut.checks import shown
 from keras_coconut.published.configs import (
     CLASSES,
+    OF_MODEL,
+    OF_PREPROCESSOR,
     backbone_arguments,
     check_config,
+    own_settings,
     read_config,
 )
 from keras_coconut.published.keys import PublishedWeights, find_weights
@@ -28,15 +31,6 @@ from keras_coconut.text.tokenization import (
     find_token,
     is_fixed,
     largest_id,
-)
-
-# The arguments of the preprocessor, not of the model.
-OF_PREPROCESSOR = (
-    "markers",
-    "marker_tokens",
-    "separator",
-    "sequence_length",
-    "add_start_token",
 )
 
 
@@ -64,15 +58,15 @@ def load_model(
         ValueError: If a file is missing, damaged or not supported. The error
             names the file, the setting or the key.
     """
-    kwargs = dict(kwargs or {})
+    config = read_config(source) if config is None else config
+    kind = check_config(source, config)
+    kwargs = _with_own(own_settings(source, config), kwargs or {})
     of_backbone = {k: kwargs.pop(k) for k in ("dtype",) if k in kwargs}
     of_preprocessor = {
         k: kwargs.pop(k)
         for k in OF_PREPROCESSOR
         if k in kwargs and "preprocessor" not in kwargs
     }
-    config = read_config(source) if config is None else config
-    kind = check_config(source, config)
     check_family(CLASSES[kind])
     arguments = backbone_arguments(source, config)
     weights = find_weights(source, kind, open_tensors(source))
@@ -99,6 +93,17 @@ def load_model(
             tokenizer, **of_preprocessor
         )
     return cls(backbone=backbone, **kwargs)
+
+
+def _with_own(saved: Mapping, kwargs: Mapping) -> dict:
+    """Returns arguments with the saved ones that they leave out."""
+    names = {*OF_MODEL, *OF_PREPROCESSOR}
+    if "preprocessor" in kwargs:
+        names = {*OF_MODEL}
+        if kwargs["preprocessor"] is not None:
+            names.remove("markers")  # Those of the preprocessor.
+    kept = {name: value for name, value in saved.items() if name in names}
+    return {**kept, **kwargs}
 
 
 def _find_tokenizer(source, kind):

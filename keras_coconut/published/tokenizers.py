@@ -3,24 +3,24 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import keras_hub
-from tokenizers import (
-    AddedToken,
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    pre_tokenizers,
-    processors,
-)
+from tokenizers import AddedToken, Tokenizer, processors
 
 from keras_coconut.checks import shown
 from keras_coconut.files import read_text, write_whole
+from keras_coconut.published import tokenizer_json
 from keras_coconut.published.configs import GPT2, LLAMA
 from keras_coconut.published.source import Source
+from keras_coconut.published.tokenizer_json import GPT2_SPLIT, BytePairs
+from keras_coconut.text import byte_pairs
 from keras_coconut.text.marker_tokens import MARKERS
+from keras_coconut.text.split_tokenizers import (
+    SplitGPT2Tokenizer,
+    SplitLlama3Tokenizer,
+    SplitTokenizer,
+)
 from keras_coconut.text.tokenization import is_fixed
 
 _tokenizers = keras_hub.tokenizers
@@ -28,27 +28,10 @@ CLASSES = {
     GPT2: (_tokenizers.GPT2Tokenizer,),
     LLAMA: (_tokenizers.Llama3Tokenizer, _tokenizers.LlamaTokenizer),
 }
-# Where Llama 3 splits a text into pieces that are tokenized separately.
-_LLAMA_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 _SENTENCE_PIECE = "tokenizer.model"
 # Tokens that have an id and no use, of Llama 3.
 _RESERVED = "<|reserved_special_token_"
-
-
-class _BytePairs(NamedTuple):
-    """What Hugging Face's files say of a vocabulary of byte pairs.
-
-    `added` are the tokens that no merge makes, which is all of the control
-    tokens and the published marker tokens.
-    """
-
-    vocabulary: dict[str, int]
-    merges: list[str]
-    added: dict[str, int]
-    add_start_token: bool | None
+_END_OF_TEXT = "<|endoftext|>"
 
 
 def read_tokenizer(
@@ -64,15 +47,17 @@ def read_tokenizer(
     Raises:
         ValueError: If a file is damaged, or is of another kind of tokenizer.
     """
-    found = _read_byte_pairs(source)
+    found, file = _read_byte_pairs(source)
     if found is not None:
         try:
-            return _make_tokenizer(source, kind, found), found.add_start_token
+            tokenizer = _make_tokenizer(source, kind, found)
         except (AttributeError, TypeError, ValueError) as error:
             raise source.refuse(
                 f"files of a tokenizer that {kind!r} models do not have: "
                 f"{str(error)[:200]}"
             ) from error
+        _check_tokens(source, tokenizer, file)
+        return tokenizer, found.add_start_token
     path = source.find(_SENTENCE_PIECE) if kind == LLAMA else None
     if path is None:
         return None
@@ -85,55 +70,47 @@ def read_tokenizer(
         ) from error
 
 
-def _read_byte_pairs(source) -> _BytePairs | None:
-    settings = source.read_json("tokenizer.json")
-    vocabulary, merges_path = source.read_json("vocab.json"), None
-    if vocabulary is not None:
-        merges_path = source.find("merges.txt")
-    added = source.read_json("added_tokens.json") or {}
-    starts = None
+def _read_byte_pairs(source) -> tuple[BytePairs | None, Tokenizer | None]:
+    """Returns what the files say, and the tokenizer of a `tokenizer.json`."""
+    more = source.read_json("added_tokens.json") or {}
+    settings = source.read_json(tokenizer_json.NAME)
     if settings is not None:
         model = settings.get("model")
-        if not isinstance(model, Mapping) or model.get("type") != "BPE":
+        # Older files have no type.
+        if not isinstance(model, Mapping) or (
+            model.get("type", "BPE" if "merges" in model else None) != "BPE"
+        ):
             raise source.refuse(
                 "the file 'tokenizer.json', whose model is not 'BPE'"
             )
         if model.get("byte_fallback"):
             # Of SentencePiece's file.
-            return None
-        starts = _adds_start_token(source)
-        added = {
-            **added,
-            **{t["content"]: t["id"] for t in settings.get("added_tokens", [])},
-        }
-    if merges_path is not None:
-        lines = read_text(merges_path).splitlines()
-        merges = [line for line in lines if line and line[:8] != "#version"]
-    elif settings is not None:
-        vocabulary = model["vocab"]
-        # Pairs, or their texts, as the release has it.
-        merges = [
-            merge if isinstance(merge, str) else " ".join(merge)
-            for merge in model["merges"]
-        ]
-    else:
-        return None
-    return _BytePairs(vocabulary, merges, added, starts)
+            return None, None
+        file = tokenizer_json.open_file(source)
+        found = tokenizer_json.read_byte_pairs(source, settings, file)
+        return found._replace(added={**more, **found.added}), file
+    vocabulary = source.read_json("vocab.json")
+    merges_path = source.find("merges.txt")
+    if vocabulary is None or merges_path is None:
+        return None, None
+    lines = read_text(merges_path).splitlines()
+    merges = [line for line in lines if line and line[:8] != "#version"]
+    return BytePairs(vocabulary, merges, more), None
 
 
-def _adds_start_token(source) -> bool:
-    """Whether the file of a tokenizer puts a token before each text."""
-    path = source.find("tokenizer.json")
-    try:
-        # What raises here is Rust's, a plain `Exception`.
-        return bool(Tokenizer.from_file(path).encode("").ids)
-    except Exception as error:
+def _check_tokens(source, tokenizer, file) -> None:
+    """Raises a `ValueError` for a tokenizer with other tokens than its file."""
+    if file is None:
+        return
+    text = tokenizer_json.find_difference(tokenizer, file)
+    if text is not None:
         raise source.refuse(
-            f"the file 'tokenizer.json', which is damaged: {str(error)[:120]}"
-        ) from error
+            "the file 'tokenizer.json', whose tokens are not those of "
+            f"KerasHub's tokenizers for the text {shown(text)}"
+        )
 
 
-def _make_tokenizer(source, kind, found: _BytePairs):
+def _make_tokenizer(source, kind, found: BytePairs):
     vocabulary = {**found.vocabulary, **found.added}
     if not found.merges or not all(
         isinstance(index, int) for index in vocabulary.values()
@@ -142,8 +119,21 @@ def _make_tokenizer(source, kind, found: _BytePairs):
             f"{len(found.merges)} merges, and ids such as "
             f"{shown(next(iter(vocabulary.values()), None))}"
         )
+    split: dict[str, Any] = {
+        "split": found.split,
+        "ignore_merges": found.ignore_merges,
+    }
+    if (found.split, found.ignore_merges) == (byte_pairs.WHOLE, False):
+        split = {}  # As KerasHub's do.
+    used = [
+        token
+        for token in sorted(found.added, key=vocabulary.__getitem__)
+        if not token.startswith(_RESERVED)
+    ]
     if kind == GPT2:
-        return _tokenizers.GPT2Tokenizer(vocabulary, found.merges)
+        cls = SplitGPT2Tokenizer if split else _tokenizers.GPT2Tokenizer
+        whole = list(dict.fromkeys([_END_OF_TEXT, *used]))
+        return cls(vocabulary, found.merges, unsplittable_tokens=whole, **split)
     settings = source.read_json("tokenizer_config.json") or {}
     ends = {}
     for name in ("bos_token", "eos_token"):
@@ -156,13 +146,15 @@ def _make_tokenizer(source, kind, found: _BytePairs):
                 f"tokens. Received: {name}={shown(token)}"
             )
         ends[name] = token
-    special = {
-        token
-        for token in found.added
-        if not token.startswith(_RESERVED) and token not in MARKERS
-    }
-    return _tokenizers.Llama3Tokenizer(
-        vocabulary, found.merges, misc_special_tokens=special, **ends
+    special = {*used} - {*MARKERS} - found.ordinary
+    cls = SplitLlama3Tokenizer if split else _tokenizers.Llama3Tokenizer
+    return cls(
+        vocabulary,
+        found.merges,
+        misc_special_tokens=special,
+        unsplittable_tokens=list(dict.fromkeys([*ends.values(), *used])),
+        **ends,
+        **split,
     )
 
 
@@ -175,12 +167,17 @@ def write_tokenizer(
 ) -> None:
     """Writes the files that Hugging Face's `AutoTokenizer` reads.
 
+    They give the tokens that the tokenizer gives.
+
     Args:
         tokenizer: a tokenizer of `CLASSES[kind]`.
         kind: `"gpt2"` or `"llama"`.
         folder: string. Where the files go.
         marker_tokens: the three marker tokens.
         add_start_token: bool. Whether texts begin with the start token.
+
+    Raises:
+        ValueError: If the tokenizer gives tokens that no file gives.
     """
 
     def write(name, value):
@@ -194,56 +191,56 @@ def write_tokenizer(
         "clean_up_tokenization_spaces": False,
     }
     if is_fixed(tokenizer):
-        with open(os.path.join(folder, _SENTENCE_PIECE), "wb") as file:
-            file.write(tokenizer.proto)
+        with open(os.path.join(folder, _SENTENCE_PIECE), "wb") as out:
+            out.write(tokenizer.proto)
         write(
             "tokenizer_config.json",
             {"tokenizer_class": "LlamaTokenizer", **settings},
         )
         return
-    name = "GPT2Tokenizer" if kind == GPT2 else "PreTrainedTokenizerFast"
+    gpt2s = kind == GPT2 and _splits_as_gpt2(tokenizer)
+    name = "GPT2Tokenizer" if gpt2s else "PreTrainedTokenizerFast"
     write("tokenizer_config.json", {"tokenizer_class": name, **settings})
-    merges = [m for m in tokenizer.merges if not m.startswith("#version")]
-    if kind == GPT2:
+    if gpt2s:  # These files mean GPT-2's split.
+        merges = [m for m in tokenizer.merges if not m.startswith("#version")]
         write("vocab.json", dict(tokenizer.vocabulary))
         write_whole(
             os.path.join(folder, "merges.txt"),
             "\n".join(["#version: 0.2", *merges, ""]),
         )
-    whole = _make_hugging_face(tokenizer, kind, merges, add_start_token)
-    tokens = dict.fromkeys([*tokenizer.special_tokens, *marker_tokens])
-    whole.add_tokens(
+    file = _make_file(tokenizer, marker_tokens, add_start_token)
+    write_whole(os.path.join(folder, tokenizer_json.NAME), file.to_str(True))
+
+
+def _splits_as_gpt2(tokenizer) -> bool:
+    return isinstance(tokenizer, SplitTokenizer) and (
+        tokenizer.split,
+        tokenizer.ignore_merges,
+    ) == (GPT2_SPLIT, False)
+
+
+def _make_file(tokenizer, marker_tokens, add_start_token) -> Tokenizer:
+    """Returns Hugging Face's tokenizer with the tokens of one of KerasHub's."""
+    special = {*tokenizer.special_tokens} - {*marker_tokens}
+    whole = {*special, *tokenizer.unsplittable_tokens, *marker_tokens}
+    file = byte_pairs.make(
+        tokenizer,
         [
-            AddedToken(
-                token, special=token not in marker_tokens, normalized=False
-            )
-            for token in sorted(tokens, key=tokenizer.token_to_id)
-        ]
+            AddedToken(token, special=token in special, normalized=False)
+            for token in sorted(whole, key=tokenizer.vocabulary.__getitem__)
+        ],
     )
-    write_whole(os.path.join(folder, "tokenizer.json"), whole.to_str(True))
-
-
-def _make_hugging_face(tokenizer, kind, merges, add_start_token) -> Tokenizer:
-    whole = Tokenizer(
-        models.BPE(
-            vocab=dict(tokenizer.vocabulary),
-            merges=[tuple(merge.split(" ")) for merge in merges],
+    text = tokenizer_json.find_difference(tokenizer, file)
+    if text is not None:
+        raise ValueError(
+            "`model` must have a tokenizer whose tokens a 'tokenizer.json' "
+            "gives too; this release of KerasHub splits a text otherwise. "
+            f"Received: other tokens for the text {shown(text)}"
         )
-    )
-    parts: list = []
-    if kind == LLAMA:
-        pattern = Regex(_LLAMA_SPLIT)
-        parts.append(pre_tokenizers.Split(pattern, behavior="isolated"))
-    # GPT-2 splits a text as this class does by default.
-    parts.append(
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not parts)
-    )
-    whole.pre_tokenizer = pre_tokenizers.Sequence(parts)
-    whole.decoder = decoders.ByteLevel()
     if add_start_token:
         start = tokenizer.start_token
-        whole.post_processor = processors.TemplateProcessing(
+        file.post_processor = processors.TemplateProcessing(
             single=f"{start} $A",
             special_tokens=[(start, tokenizer.start_token_id)],
         )
-    return whole
+    return file

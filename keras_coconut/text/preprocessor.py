@@ -357,7 +357,9 @@ class ContinuousThoughtPreprocessor(
     def fingerprint(self) -> str:
         """Returns a text with all settings that affect a problem's tokens."""
         texts = (self.separator, self.markers, self.add_start_token)
-        return f"{texts} {self._control} {fingerprint(self.tokenizer)}"
+        # KerasHub has some of them in a set, whose order changes.
+        control = sorted(self._control)
+        return f"{texts} {control} {fingerprint(self.tokenizer)}"
 
     def generate_preprocess(
         self,

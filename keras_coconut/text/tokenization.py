@@ -2,7 +2,8 @@
 
 KerasHub's byte-pair tokenizers use their own split pattern only within
 TensorFlow: elsewhere "1234" becomes 12, 34 for Llama 3, whose published tokens
-are 123, 4. The tokens here are those that KerasHub's tokenizer gives.
+are 123, 4. The tokens here are those that KerasHub's tokenizer gives, and for a
+published model those of its files; see `split_tokenizers`.
 """
 
 import functools
@@ -123,6 +124,10 @@ def fingerprint(tokenizer) -> str:
         config = tokenizer.get_config()
         for name in ("name", "dtype"):
             config.pop(name, None)
+        # KerasHub's own come from a set, in another order in each process.
+        if "unsplittable_tokens" in config:
+            whole = sorted(config["unsplittable_tokens"])
+            config["unsplittable_tokens"] = whole
         parts = (
             tokenizer.vocabulary,
             [*tokenizer.merges],

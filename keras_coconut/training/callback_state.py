@@ -14,8 +14,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_coconut.files import shown_path
-from keras_coconut.training.saves import equal, plain
+from keras_coconut.execution import replicas
+from keras_coconut.files import shown_path, sync
+from keras_coconut.training.saves import digest, equal, plain
 
 # They only display progress.
 _DRAWN = keras.callbacks.ProgbarLogger
@@ -25,6 +26,14 @@ _SET_ANEW = ("_model", "params", "min_delta")
 # TensorBoard's names hold a second, a host and a process; none comes twice.
 _EVENTS = re.compile(r"events\.out\.tfevents\.(\d+)\.(.+)\.(\d+)\.\d+\.v2")
 _NUMBER = re.compile(r"^\d+/")
+_OF_FIRST_PROCESS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.TensorBoard,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.RemoteMonitor,
+)
+# Earlier releases of Keras do not have it.
+_ORBAX = getattr(keras.callbacks, "OrbaxCheckpoint", ())
 
 
 class CallbackStates:
@@ -39,8 +48,13 @@ class CallbackStates:
         self._callbacks = [c for c in callbacks if not isinstance(c, _DRAWN)]
         self._start = [_attributes(callback) for callback in self._callbacks]
 
-    def get(self) -> list[tuple[str, dict[str, Any]]]:
-        """Returns the class of each callback, and what changed of it."""
+    def get(self) -> list[tuple[str, dict[str, Any], str]]:
+        """Returns the state of each callback.
+
+        Returns:
+            A list of tuples: the class, what changed, and a digest of how the
+            callback began, which tells two of one class apart.
+        """
         changed = []
         for callback, start in zip(self._callbacks, self._start):
             state = {
@@ -48,21 +62,29 @@ class CallbackStates:
                 for name, value in _attributes(callback).items()
                 if name not in start or not equal(value, start[name])
             }
-            changed.append((type(callback).__name__, state))
+            changed.append((type(callback).__name__, state, digest(start)))
         return changed
 
-    def set(self, states: list[tuple[str, dict[str, Any]]]) -> None:
+    def set(self, states: list[tuple]) -> None:
         """Sets what `get` returned, in another process.
 
+        Callbacks of one class that began alike are told apart by their order.
         A callback whose class has no saved state stays unchanged.
         """
         left = list(states)
-        for callback in self._callbacks:
-            for index, (name, state) in enumerate(left):
-                if name == type(callback).__name__:
-                    vars(callback).update(plain(state))
-                    del left[index]
-                    break
+        names = [type(callback).__name__ for callback in self._callbacks]
+        begun = list(zip(names, map(digest, self._start)))
+        waiting = []
+        for callback, (name, start) in zip(self._callbacks, begun):
+            # Earlier versions saved no digest.
+            alike = [s for s in left if (s[0], *s[2:]) == (name, start)]
+            if alike:
+                _take(callback, alike[0], left)
+            else:
+                waiting.append((callback, name))
+        for callback, name in waiting:
+            for state in [s for s in left if s[0] == name][:1]:
+                _take(callback, state, left)
 
     def reset(self) -> None:
         """Resets all plain attributes to their initial values."""
@@ -71,6 +93,12 @@ class CallbackStates:
                 if name not in start:
                     del vars(callback)[name]
             vars(callback).update(plain(start))
+
+
+def _take(callback, state, left):
+    """Gives a callback a state, which is taken from those that are left."""
+    vars(callback).update(plain(state[1]))
+    left[:] = [other for other in left if other is not state]
 
 
 def _attributes(callback):
@@ -108,16 +136,23 @@ def _figures(value):
 def log_sizes(callbacks: list) -> dict[str, int]:
     """Returns the bytes of each log that callbacks have written so far.
 
+    These bytes are on the disk then: a save must not know of more than a power
+    cut leaves.
+
     The keys tell the logs apart wherever their folder lies, and whichever other
     callbacks there are. Logs of one name are told apart by their order.
 
     Raises:
         ValueError: If a log cannot be continued.
     """
-    return {
-        key: os.path.getsize(path) if os.path.exists(path) else 0
-        for key, path in _logs(callbacks)
-    }
+    sizes = {}
+    for key, path in _logs(callbacks):
+        sizes[key] = 0
+        if os.path.exists(path):
+            sync(path)
+            sync(os.path.dirname(os.path.abspath(path)))
+            sizes[key] = os.path.getsize(path)
+    return sizes
 
 
 def cut_logs(
@@ -159,7 +194,9 @@ def cut_logs(
         if size < known:
             raise ValueError(
                 f"`{shown_path(path)}` must hold what it held at the save, at "
-                f"least {known} bytes. Received: {size} bytes"
+                f"least {known} bytes. Received: {size} bytes. Restore the "
+                "file, or begin a new one: give `CSVLogger` a `filename` of "
+                "another name, `TensorBoard` another `log_dir`"
             )
         if known:
             os.truncate(path, known)
@@ -190,13 +227,34 @@ def this_process() -> tuple[str, int]:
 
 
 def writes_logs(callback) -> bool:
-    """Whether a callback of Keras writes files that several would mix up."""
-    return isinstance(
-        callback,
-        keras.callbacks.CSVLogger
-        | keras.callbacks.TensorBoard
-        | keras.callbacks.ModelCheckpoint,
-    )
+    """Whether only the first process may run a callback of Keras.
+
+    It writes files that several processes would mix up, or sends figures that
+    they would send again.
+    """
+    if isinstance(callback, _ORBAX):
+        # On JAX all processes write one checkpoint together.
+        return keras.config.backend() != "jax"
+    return isinstance(callback, _OF_FIRST_PROCESS)
+
+
+def of_this_process(callbacks: list) -> list:
+    """Returns the callbacks that this process runs.
+
+    Raises:
+        ValueError: If one of them restores in each process what each writes.
+    """
+    if replicas.num_processes() == 1:
+        return callbacks
+    if any(isinstance(c, keras.callbacks.BackupAndRestore) for c in callbacks):
+        raise ValueError(
+            "`callbacks` must hold a `ResumableTraining` where several "
+            "processes train together: each would write the files of "
+            "`BackupAndRestore`. Received: a BackupAndRestore"
+        )
+    if replicas.process_index():
+        return [c for c in callbacks if not writes_logs(c)]
+    return callbacks
 
 
 def _logs(callbacks):

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_coconut.execution import replicas
-from keras_coconut.training.callback_state import writes_logs
+from keras_coconut.training.callback_state import of_this_process
 from keras_coconut.training.health_monitor import GoBack, HealthMonitor
 from keras_coconut.training.run_state import describe_run
 from keras_coconut.training.saved_run import SavedRun, resumable
@@ -82,9 +81,7 @@ def fit_on_dataset(dataset, fit, callbacks, model, epochs, verbose) -> Any:
         listed(callbacks),
         key=lambda one: not _is_scheduler(one),
     )
-    if replicas.process_index():
-        # The first process writes; two would mix their lines.
-        callbacks = [c for c in callbacks if not writes_logs(c)]
+    callbacks = of_this_process(callbacks)
     if not saved:
         return fit(callbacks)
     for callback in callbacks:

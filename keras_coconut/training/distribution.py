@@ -278,7 +278,13 @@ def _tensorflow(devices):
 def _torch(devices, shard_optimizer):
     import torch
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    # Of a process group that was opened before, or of `torchrun`.
+    begun = torch.distributed.is_initialized()
+    processes = (
+        torch.distributed.get_world_size()
+        if begun
+        else int(os.environ.get("WORLD_SIZE", "1"))
+    )
     if devices not in (None, processes):
         raise ValueError(
             "`devices` must be the number of processes, each of which has one "
@@ -289,7 +295,7 @@ def _torch(devices, shard_optimizer):
         yield "none (one process)"
         return
     missing = {"RANK", "LOCAL_RANK", "MASTER_ADDR"} - set(os.environ)
-    if missing and not torch.distributed.is_initialized():
+    if missing and not begun:
         raise ValueError(
             "`WORLD_SIZE` must come with what `torchrun` sets beside it. "
             f"Received: WORLD_SIZE={processes} without "
@@ -298,7 +304,6 @@ def _torch(devices, shard_optimizer):
     on_gpus = torch.cuda.is_available()
     if on_gpus and "LOCAL_RANK" in os.environ:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    begun = torch.distributed.is_initialized()
     if not begun:
         torch.distributed.init_process_group("nccl" if on_gpus else "gloo")
     from keras_coconut.execution import optimizer_parts

@@ -303,6 +303,8 @@ class HealthMonitor(keras.callbacks.Callback):
             mean, stop = self._notes.of(self._begun)
             if stop is None:
                 return  # A device, or a thread, is still at it.
+            # Keras counts on where the last execution has fewer steps.
+            stop = min(stop, len(self._dataset) - 1)
             first, *self._begun = self._begun
             self._last = [*self._last, (first, stop)][-2:]
             # Keras logs the mean of the epoch so far.

@@ -96,12 +96,18 @@ def dataset_of(
             `CurriculumScheduler` began.
         stage: int. `None` is the stage of that epoch, if it was of this
             curriculum, else the last.
+
+    Raises:
+        ValueError: If `stage` is `None` and the model has weights of another
+            stage than that epoch's.
     """
     known, state = model.__dict__.get("_last_epoch", (None, None))
     if curriculum is None:
         curriculum = known
     curriculum = _check_curriculum(curriculum)
     as_trained = stage is None and curriculum == known
+    if as_trained:
+        _check_same_stage(model, state)
     if stage is None:
         stage = curriculum.last_stage
     stage = check_count("stage", stage, most=curriculum.last_stage)
@@ -114,6 +120,19 @@ def dataset_of(
     else:
         dataset.stage = stage
     return dataset
+
+
+def _check_same_stage(model, state) -> None:
+    """Raises a `ValueError` for weights of another stage than a state's."""
+    _, stage, num_thoughts = state
+    if model.num_thoughts != num_thoughts:
+        # Not guessed: several stages may have this number of thoughts.
+        raise ValueError(
+            "`stage` must be given where the weights are not those of the last "
+            "epoch trained, such as after `EarlyStopping` restored others. "
+            f"Received: stage=None for a model with {model.num_thoughts} "
+            f"thoughts, after an epoch of stage {stage} with {num_thoughts}"
+        )
 
 
 def _alone(validation: tuple):

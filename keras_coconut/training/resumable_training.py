@@ -46,7 +46,9 @@ class ResumableTraining(keras.callbacks.Callback):
         allow_changes: sequence of strings. What may differ between a save and
             the run that resumes from it: any of `"problems"`,
             `"curriculum"`, `"batches"`, `"backbone"`, `"optimizer"`,
-            `"trainable"`, `"callbacks"` and `"version"`. Defaults to `()`.
+            `"trainable"`, `"callbacks"` (their classes, and the settings of
+            this library's), `"validation"` (the problems that they measure on)
+            and `"version"`. Defaults to `()`.
 
     Raises:
         ValueError: If an argument is invalid. When the `fit` begins: if another
@@ -105,6 +107,7 @@ _MAY_CHANGE = (
     "optimizer",
     "trainable",
     "callbacks",
+    "validation",
     "version",
 )
 

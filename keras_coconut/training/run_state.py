@@ -5,6 +5,7 @@ opens on another backend. The random state of a backend is restored only on that
 backend.
 """
 
+import inspect
 import os
 import random
 import weakref
@@ -20,9 +21,13 @@ from keras_coconut.execution.random_states import (
     seed_generators,
     torch_generators,
 )
+from keras_coconut.problems import content_hash
 from keras_coconut.training.callback_state import writes_logs
+from keras_coconut.training.resumable_training import ResumableTraining
 from keras_coconut.versions import __version__
 
+# Arguments of our callbacks that change nothing of a run's figures.
+_OF_NO_FIGURE = ("verbose", "best_preset", "log_dir")
 # What the `CurriculumScheduler` sets on a `ContinuousThoughtLM`.
 _TOLD = ("num_thoughts", "thought_kind")
 
@@ -179,6 +184,8 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
         A dictionary of dictionaries of plain values.
     """
     weights = enumerate(model.weights)
+    # But for those that log, which the first process has alone.
+    callbacks = [each for each in callbacks if not writes_logs(each)]
     return {
         **dataset.describe(),
         "backbone": {
@@ -193,16 +200,53 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
         "trainable": {
             "weights": [number for number, w in weights if w.trainable]
         },
-        # But for those that log, which the first process has alone.
         "callbacks": {
-            "classes": [
-                type(each).__name__
-                for each in callbacks
-                if not writes_logs(each)
-            ]
+            "classes": [type(each).__name__ for each in callbacks],
+            **_describe_settings(callbacks),
         },
+        "validation": _describe_validation(callbacks),
         "version": {"keras_coconut": __version__},
     }
+
+
+def _describe_settings(callbacks):
+    """Returns the settings of the library's own callbacks, by their paths."""
+    found = {}
+    for path, own, callback in _own_callbacks(callbacks):
+        if own is ResumableTraining:
+            continue
+        for name in inspect.signature(own).parameters:
+            value = getattr(callback, name, None)
+            plain = isinstance(value, bool | int | float | str)
+            if plain and name not in _OF_NO_FIGURE:
+                found[f"{path}.{name}"] = value
+    return found
+
+
+def _describe_validation(callbacks):
+    """Returns digests of the problems that callbacks measure on."""
+    found = {}
+    for path, _, callback in _own_callbacks(callbacks):
+        dataset = getattr(callback, "validation_dataset", None)
+        if dataset is not None:
+            found[path] = dataset.describe()["problems"]["digest"]
+        problems = getattr(callback, "problems", None)
+        if problems is not None:
+            found[path] = content_hash(problems)
+    return found
+
+
+def _own_callbacks(callbacks):
+    """Yields a path, the class and the object of each of our callbacks."""
+    seen: dict[str, int] = {}
+    for callback in callbacks:
+        for kind in type(callback).__mro__:
+            if kind.__module__.startswith("keras_coconut."):
+                name = kind.__name__
+                seen[name] = seen.get(name, 0) + 1
+                number = f" {seen[name]}" if seen[name] > 1 else ""
+                yield f"{name}{number}", kind, callback
+                break
 
 
 def describe_optimizer(model) -> dict[str, str]:
@@ -283,10 +327,15 @@ def _flat(config, path=""):
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
-    """Returns a text for each entry in which two descriptions differ."""
+    """Returns a text for each entry in which two descriptions differ.
+
+    What an earlier version did not save is not compared.
+    """
     found = {}
-    for name in {**saved, **now}:
-        before, after = saved.get(name, {}), now.get(name, {})
+    for name in saved:
+        before, after = saved[name], now.get(name, {})
+        if name == "callbacks" and before.keys() == {"classes"}:
+            after = {"classes": after.get("classes")}
         keys = [
             key
             for key in {**before, **after}

@@ -47,6 +47,8 @@ class SavedRun(keras.callbacks.CallbackList):
         described: what `run_state.describe_run` returned when the `fit` began.
     """
 
+    _executor: Any  # Keras', of the threads that call callbacks.
+
     def __init__(self, callbacks, model, dataset, epochs, verbose, described):
         self._options = _only_one(callbacks)
         # Before a callback begins a log.
@@ -104,6 +106,7 @@ class SavedRun(keras.callbacks.CallbackList):
         return self
 
     def __exit__(self, kind, *_):
+        self._end_threads()
         if kind is GoBack:
             # What they remember of steps that count as not taken.
             self._states.reset()
@@ -121,6 +124,16 @@ class SavedRun(keras.callbacks.CallbackList):
         if kind is GoBack:
             # None shall read the folder before the first has written to it.
             replicas.numbers_of_all(0)
+
+    def _end_threads(self):
+        """Waits for the calls that threads still make for this run.
+
+        In the next run they would tell the same callbacks of steps that count
+        as not taken.
+        """
+        if self._executor is not None:
+            # Their errors are left: the run has ended with one.
+            self._executor.shutdown()
 
     def _agree(self, error):
         """Raises an error where processes do not resume from the same save."""
@@ -197,7 +210,8 @@ class SavedRun(keras.callbacks.CallbackList):
     def on_train_batch_end(self, batch, logs=None):
         if self._model.skips_step:
             return
-        self._steps += batch + 1 - self._step
+        # Keras counts on where the last execution has fewer steps.
+        self._steps += min(batch + 1, len(self._dataset)) - self._step
         super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):

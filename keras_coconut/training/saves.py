@@ -238,6 +238,21 @@ def equal(one: Any, other: Any) -> bool:
     )
 
 
+def digest(value: Any) -> str:
+    """Returns a digest of a structure of plain values.
+
+    Example:
+    ```python
+    digest({"patience": 2, "monitor": "loss"})
+    ```
+    """
+    arrays: list[np.ndarray] = []
+    found = hashlib.sha256(json.dumps(_pack(value, arrays)).encode())
+    for array in arrays:
+        found.update(array.tobytes())
+    return found.hexdigest()[:32]
+
+
 def _pack(value, arrays):
     """Returns what JSON can hold; arrays are added to a list."""
     if value is None or type(value) in (bool, int, float, str):

@@ -666,6 +666,33 @@ def test_a_plot_needs_matplotlib(monkeypatch):
         controls()
 
 
+def test_a_plot_is_whole_or_stays_what_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_text("the old one")
+    path.chmod(0o640)
+    save = Figure.savefig
+
+    def full(figure, file, **options):
+        save(figure, file, **options)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", full)
+        with pytest.raises(OSError, match="No space left"):
+            controls(path=path)
+    assert path.read_text() == "the old one"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
+    controls(path=path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_mode & 0o777 == 0o640
+    # A file without a suffix is of matplotlib's own kind.
+    controls(path=tmp_path / "b")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "a.png",
+        "b.png",
+    ]
+
+
 def test_a_plot_is_written_and_pyplot_knows_nothing_of_it(tmp_path):
     from matplotlib import _pylab_helpers, rcParams
 

@@ -1,5 +1,8 @@
 """Every argument of what KerasHub's tasks offer and ours does its own way."""
 
+import functools
+import pathlib
+import tempfile
 from unittest import mock
 
 import bad_values as bad
@@ -41,6 +44,15 @@ def writing_nothing(s):
 def put(name):
     """An attribute of the model as a function of one argument."""
     return lambda s: lambda **value: setattr(s.model, name, *value.values())
+
+
+@functools.cache
+def folder():
+    return tempfile.TemporaryDirectory()
+
+
+def model_file():
+    return pathlib.Path(folder().name) / "model.keras"
 
 
 NO_LENGTHS = (
@@ -121,6 +133,11 @@ TABLE = {
             },
         ),
         dict(input_signature=NO_SIGNATURES),
+    ),
+    "ContinuousThoughtLM.save": Call(
+        lambda s: s.model.save,
+        lambda s: dict(filepath=model_file(), overwrite=True),
+        dict(filepath=(*bad.NO_PATH, "never.h5", pathlib.Path("never.hdf5"))),
     ),
     "ContinuousThoughtLM.backbone": Call(
         put("backbone"),

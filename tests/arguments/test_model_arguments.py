@@ -5,6 +5,8 @@ import pathlib
 import tempfile
 
 import bad_values as bad
+import keras
+import keras_hub
 import numpy as np
 import pytest
 import tiny
@@ -93,6 +95,19 @@ SAMPLING = dict(
         bad.ARRAY,
     ],
     thought_dropout=bad.NO_FLAG,
+)
+
+# Of probabilities.
+NO_LOSSES = (
+    *("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"),
+    *("categorical_crossentropy", keras.losses.CategoricalCrossentropy()),
+    keras.losses.SparseCategoricalCrossentropy(),
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.SparseCategoricalCrossentropy,
+)
+NO_SAMPLERS = (
+    *("nope", "Greedy", "speculative", {}, {"class_name": "x", "config": {}}),
+    *(keras_hub.samplers.GreedySampler, keras_hub.samplers.Sampler, print),
 )
 
 
@@ -261,7 +276,20 @@ TABLE = {
     "ContinuousThoughtLM.compile": Call(
         lambda s: tiny.text_model(layers=1).compile,
         lambda s: dict(optimizer="adamw", sampler="greedy"),
-        dict(compilation_cache=given(bad.NO_PATH)),
+        dict(
+            loss=(*bad.NO_CHOICE, *NO_LOSSES),
+            sampler=(*bad.NO_INSTANCE, *NO_SAMPLERS),
+            compilation_cache=given(bad.NO_PATH),
+        ),
+        dict(
+            loss=[
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                "auto",
+                np.str_("auto"),
+                lambda y, y_pred: y_pred,
+            ],
+            sampler=["top_p", keras_hub.samplers.BeamSampler(2)],
+        ),
     ),
 }
 

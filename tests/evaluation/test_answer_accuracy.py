@@ -508,3 +508,33 @@ def test_a_model_that_is_not_finite_is_not_kept(
     callback.on_epoch_end(4, {})
     assert json.loads((best / "validation.json").read_text()) == kept
     assert weight.path in caplog.text and "are finite" in caplog.text
+
+
+# Stage 1, the last, begins with one thought in epoch 2.
+ONE_BY_ONE = keras_coconut.Curriculum(
+    1,
+    thoughts_per_step=2,
+    epochs_per_stage=2,
+    extra_stage=False,
+    one_thought_at_a_time=True,
+)
+
+
+def test_a_stage_that_has_its_thoughts_later(text_model, best, evaluated):
+    dataset = make_dataset(text_model, ONE_BY_ONE)
+
+    def callback():
+        return AnswerAccuracy(
+            tiny.problems(2), every=9, best_preset=best, curriculum=ONE_BY_ONE
+        )
+
+    with pytest.warns(UserWarning, match="`epochs` must be at least 4 for"):
+        run(callback(), text_model, 3, dataset=dataset)
+    assert not (best / "validation.json").exists()
+    evaluated.accuracies = [0.5, 0.6]
+    run(callback(), text_model, 4, dataset=dataset)
+    assert kept_accuracy(best) == 0.6
+    # What an earlier run left does not count where the last thought begins.
+    evaluated.accuracies = [0.2]
+    run(callback(), text_model, 4, first=3, dataset=dataset)
+    assert kept_accuracy(best) == 0.2

@@ -8,9 +8,11 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 import scripts
+import tiny
 
 import keras_coconut
 from keras_coconut.files import try_lock
@@ -114,6 +116,32 @@ def test_the_table(tmp_path, table, capsys):
     damaged.write_text(damaged.read_text()[:99])
     line = table(*arguments)
     assert f"{damaged} must be a whole JSON file" in line
+
+
+def test_a_run_of_the_table_without_a_best_model(tmp_path, monkeypatch):
+    """It is trained again only where there is a model that opens."""
+    monkeypatch.syspath_prepend(scripts.EXAMPLES)
+    import table_recipes
+    import table_run
+    from absl import app
+
+    model = keras_coconut.ContinuousThoughtLM
+    monkeypatch.setattr(model, "fit", lambda *args, **kwargs: None)
+    monkeypatch.setattr(
+        table_run, "make_model", lambda *args: tiny.text_model(layers=1)
+    )
+    splits = types.SimpleNamespace(
+        train=tiny.problems(4), validation=tiny.problems(2)
+    )
+    recipe = table_recipes.find_recipe("arithmetic", "tiny")
+    arguments = (recipe, "coconut", 0, splits, "arithmetic", tmp_path)
+    with pytest.raises(app.UsageError, match="no model of the last stage was"):
+        table_run.train(*arguments)
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best/validation.json").write_text("{}")
+    with pytest.raises(ValueError, match="best"):
+        table_run.train(*arguments)
+    assert not (tmp_path / "trained").exists()
 
 
 def test_a_run_ends_with_the_script_that_started_it():

@@ -114,11 +114,11 @@ def test_interrupted_resumed_finished_and_replaced(
     # Another process ends the same run while this one still imports Keras.
     import problem_training
 
-    def end_elsewhere(self):
+    def end_elsewhere(self, problems, flag):
         (output / "predictions.json").write_text("{}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(problem_training.Training, "check_unused", end_elsewhere)
+        patch.setattr(problem_training.Training, "check_asked", end_elsewhere)
         assert "this run is finished" in train(*flags)
     assert (output / "predictions.json").read_text() == "{}"
     (output / "predictions.json").unlink()
@@ -161,6 +161,93 @@ def test_interrupted_resumed_finished_and_replaced(
     assert whole and set(whole) == set(resumed)
     for name, value in resumed.items():
         np.testing.assert_allclose(value, whole[name], atol=1e-6)
+
+
+@pytest.mark.any_backend
+def test_one_run_at_a_time_until_it_has_answered(
+    tmp_path, problems, words, train, monkeypatch
+):
+    import problem_predictions
+    import problem_training
+
+    output, ends = tmp_path / "run", []
+    flags = [*flags_of(problems, words, output), "--steps_per_epoch=1"]
+    asking = [f"--problems={problems}", f"--output={output}", "--max_length=6"]
+    evaluate = problem_predictions.evaluate
+
+    def meanwhile(*args):
+        if not ends:
+            ends.append(train(*flags))
+            ends.append(train(*flags, "--overwrite"))
+        return evaluate(*args)
+
+    monkeypatch.setattr(problem_predictions, "evaluate", meanwhile)
+    with monkeypatch.context() as patch:
+        # As if it were killed with its answers written.
+        patch.setattr(
+            problem_training.Training, "remove_saves", lambda self: None
+        )
+        assert train(*flags) is None
+    for end in ends:
+        assert "--output must be a folder that no other train_on_pro" in end
+    # The saves that nobody removed go with the next call.
+    for call in (flags, [*asking, "--evaluate_only"]):
+        (output / "saves").mkdir(exist_ok=True)
+        (output / "saves/save-left.save").write_text("")
+        end = train(*call)
+        assert end is None or "this run is finished" in end
+        assert not (output / "saves").exists()
+    assert (output / "predictions.json").exists()
+
+
+@pytest.mark.any_backend
+def test_a_best_model_that_there_is_not(
+    tmp_path, problems, words, train, monkeypatch
+):
+    from keras_coconut.evaluation import answer_accuracy
+
+    flags = [
+        f"--problems={problems}",
+        f"--validation={problems}",
+        "--limit=4",
+        f"--words={words}",
+        "--hidden_dim=16",
+        "--num_layers=1",
+        "--max_length=2",
+        "--max_stage=1",
+        "--noextra_stage",
+        "--thoughts_per_step=2",
+        "--one_thought_at_a_time",
+        "--epochs_per_stage=2",
+    ]
+    # The last stage has one thought of two: the last model is kept.
+    short = tmp_path / "short"
+    assert train(*flags, "--epochs=3", f"--output={short}") is None
+    assert (short / "preset/config.json").exists()
+    assert not (short / "preset/validation.json").exists()
+    monkeypatch.setattr(answer_accuracy, "first_not_finite", lambda model: "w")
+    end = train(*flags, "--epochs=4", f"--output={tmp_path / 'ruined'}")
+    assert "no model of the last stage was kept" in end
+    assert "evaluate_only" not in end
+    # Its answers choose the model: not of another length.
+    end = train(
+        *flags,
+        "--epochs=4",
+        "--max_length=3",
+        f"--output={tmp_path / 'ruined'}",
+    )
+    assert "made with max_length=2 and not 3" in end
+
+
+@pytest.mark.any_backend
+def test_json_is_written_under_a_name_of_its_own(tmp_path, train):
+    import output_folder
+
+    other = tmp_path / "a.json.partial"
+    other.write_text("another writer's")
+    output_folder.write_json(tmp_path / "a.json", {"ü": 1})
+    assert other.read_text() == "another writer's"
+    assert output_folder.read_json(tmp_path / "a.json") == {"ü": 1}
 
 
 def test_training_on_a_file_and_answering_again(

@@ -78,6 +78,30 @@ def test_a_clone_trains_and_answers():
     )
 
 
+def frozen(model):
+    return [not layer.trainable for layer in model.backbone._flatten_layers()]
+
+
+def test_frozen_layers_stay_frozen():
+    model = tiny.text_model(layers=2)
+    model.backbone.token_embedding.trainable = False
+    model.backbone.transformer_layers[0].trainable = False
+    model.backbone.transformer_layers[1]._self_attention_layer.trainable = False
+    clone = keras.models.clone_model(model)
+    assert frozen(clone) == frozen(model) and any(frozen(model))
+    assert len(clone.trainable_weights) == len(model.trainable_weights)
+
+    def frozen_otherwise(layer):
+        layer = type(layer).from_config(layer.get_config())
+        layer.layer_norm.trainable = False
+        return layer
+
+    clone = keras.models.clone_model(model, clone_function=frozen_otherwise)
+    assert sum(frozen(clone)) == 1
+    model.trainable = False
+    assert not keras.models.clone_model(model).trainable
+
+
 def test_layers_are_cloned_as_told():
     model = tiny.text_model(layers=1)
     same = keras.models.clone_model(model, clone_function=lambda layer: layer)

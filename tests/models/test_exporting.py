@@ -29,6 +29,12 @@ SMALL = {
         50, 1, 4, 32, 48, 2, tie_word_embeddings=True
     ),
 }
+# A layer that rotates, and one that does not.
+TWO_KINDS = {
+    "num_layers": 2,
+    "rope_layer_enabled_list": [True, False],
+    "layer_types": ["full_attention"] * 2,
+}
 FORMATS = {
     "tensorflow": ["tf_saved_model", "onnx"],
     "jax": ["tf_saved_model"],
@@ -37,7 +43,33 @@ FORMATS = {
 MODULES = {"tf_saved_model": ["tensorflow"], "onnx": ["onnx", "onnxruntime"]}
 
 
+# PyTorch's exporter takes a minute a model.
+USUAL = {
+    "tensorflow": [
+        ("gpt2", "tf_saved_model"),
+        ("llama3", "onnx"),
+        ("smollm3", "tf_saved_model"),
+    ],
+    "jax": [("gpt2", "tf_saved_model"), ("llama3", "tf_saved_model")],
+    "torch": [("llama3", "onnx")],
+}[BACKEND]
+
+
+def every_family():
+    """The usual cases, and on the quick backends each family."""
+    others = [
+        (family, FORMATS[0])
+        for family in families.FAMILIES
+        if BACKEND != "torch" and (family, FORMATS[0]) not in USUAL
+    ]
+    thorough = pytest.mark.thorough
+    return [*USUAL, *(pytest.param(*case, marks=thorough) for case in others)]
+
+
 def make(family, monkeypatch):
+    if family not in SMALL:
+        changes = TWO_KINDS if family == "smollm3" else {"num_layers": 1}
+        return families.make(family, **changes)
     monkeypatch.setitem(families.FAMILIES, family, SMALL[family])
     return families.make(family)
 
@@ -72,15 +104,7 @@ def run(path, x, folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*np.object")  # Keras' and tf2onnx' own.
-@pytest.mark.parametrize(
-    "family, format",
-    # PyTorch's exporter takes a minute a model.
-    {
-        "tensorflow": [("gpt2", "tf_saved_model"), ("llama3", "onnx")],
-        "jax": [("gpt2", "tf_saved_model"), ("llama3", "tf_saved_model")],
-        "torch": [("llama3", "onnx")],
-    }[BACKEND],
-)
+@pytest.mark.parametrize("family, format", every_family())
 def test_the_file_computes_what_the_slow_model_does(
     family, format, monkeypatch, tmp_path
 ):
@@ -94,7 +118,8 @@ def test_the_file_computes_what_the_slow_model_does(
     model = keras_coconut.ContinuousThoughtLM(backbone)
     path = tmp_path / ("model.onnx" if format == "onnx" else "model")
     model.export(path, format, lengths=LENGTHS, verbose=False)
-    expected, _ = slow.logits(backbone, families.rows(), families.LENGTH)
+    with slow.unfused_attention():
+        expected, _ = slow.logits(backbone, families.rows(), families.LENGTH)
     expected = ops.convert_to_numpy(expected)
     whole, alone = run(path, batch(), tmp_path)
     for row, (question, count, response) in enumerate(families.rows()):
@@ -206,6 +231,23 @@ def test_a_missing_package(tmp_path, monkeypatch, any_keras):
         tiny.text_model(layers=1).export(
             tmp_path / "m.onnx", "onnx", lengths=LENGTHS
         )
+
+
+def test_pauses_belong_to_the_question(tmp_path, monkeypatch, any_keras):
+    """A file has no slot for them, and would think instead."""
+    monkeypatch.setattr(exporting, "_write", lambda *_: None)
+    monkeypatch.setattr(exporting, "_check_modules", lambda *_: None)
+    model = tiny.text_model(layers=1, thought_kind="pause")
+    with pytest.raises(ValueError, match=r"`lengths\[1\]` must be 0.*pause.*3"):
+        model.export(tmp_path / "m", FORMATS[0], lengths=LENGTHS)
+    x, _, _ = model.preprocessor(
+        tiny.problems(3), num_thoughts=2, thought_kind="pause"
+    )
+    assert x["thought_mask"].shape == (3, 0)
+    lengths = [x[f"{span}_ids"].shape[1] for span in ("question", "response")]
+    model.export(
+        tmp_path / "m", FORMATS[0], lengths=(lengths[0], 0, lengths[1])
+    )
 
 
 def test_lengths():

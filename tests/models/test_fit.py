@@ -3,6 +3,7 @@
 import functools
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tiny
@@ -380,3 +381,78 @@ def test_a_bad_number_of_thoughts(text_model, count):
         keras_coconut.ContinuousThoughtLM(
             text_model.backbone, text_model.preprocessor, num_thoughts=count
         )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.losses.sparse_categorical_crossentropy,
+        pytest.param(
+            "SparseCategoricalCrossentropy", marks=pytest.mark.thorough
+        ),
+    ],
+    ids=["name", "object", "function", "class"],
+)
+def test_a_loss_of_probabilities(loss):
+    """Keras would take logits for probabilities: the logarithm is NaN."""
+    model = small_model()
+    before = model.optimizer
+    with pytest.raises(ValueError, match="`loss` must read.*from_logits=True"):
+        model.compile("adam", loss)
+    assert model.optimizer is before
+
+
+def test_a_loss_that_is_not_there():
+    """With `None`, Keras would keep the loss of the first `compile`."""
+    with pytest.raises(ValueError, match="`loss` must be.*loss=None"):
+        small_model().compile(loss=None)
+
+
+def test_other_losses(batches):
+    """A function of one's own, and a loss of logits that is named."""
+    x, _, _ = batches
+    model = small_model()
+
+    def own(y, logits):
+        return keras.losses.sparse_categorical_crossentropy(
+            y, logits, from_logits=True
+        )
+
+    found = []
+    for loss in ("auto", own):
+        tiny.compiled(model, loss=loss)
+        found.append(model.evaluate(x, verbose=0)[0])
+    assert np.isfinite(found).all()
+
+
+def test_no_metrics(batches):
+    x, _, _ = batches
+    model = tiny.compiled(small_model(), weighted_metrics=None)
+    assert list(model.evaluate(x, verbose=0, return_dict=True)) == ["loss"]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "sampler",
+    ["nope", "Greedy", "speculative", None, 3, keras_hub.samplers.BeamSampler],
+    ids=tiny.short,
+)
+def test_no_sampler(sampler):
+    model = small_model()
+    before = model.sampler
+    with pytest.raises(ValueError, match="`sampler` must be one.*greedy.*Rec"):
+        model.compile(sampler=sampler)
+    assert model.sampler is before
+
+
+@pytest.mark.any_backend
+def test_an_argument_of_the_backbone(tmp_path):
+    """Keras would ignore it."""
+    model = small_model()
+    with pytest.raises(ValueError, match="`dropout` is no.*of the backbone"):
+        keras_coconut.ContinuousThoughtLM(model.backbone, dropout=0.1)
+    model.save_to_preset(tmp_path)
+    with pytest.raises(ValueError, match="`dropout` is no.*of the backbone"):
+        keras_coconut.ContinuousThoughtLM.from_preset(tmp_path, dropout=0.1)

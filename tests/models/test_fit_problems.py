@@ -112,6 +112,38 @@ def test_a_file(text_model, tmp_path):
     ) == text_model.evaluate(path, stage=2, **given)
 
 
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "x",
+    [
+        ["a text"],
+        [{"prompts": "a", "responses": "b"}],
+        {"prompts": ["a"], "responses": ["b"]},
+    ],
+    ids=["texts", "rows", "columns"],
+)
+def test_neither_batches_nor_problems(text_model, x):
+    """What KerasHub's tasks train on: the error says what this one takes."""
+    match = "`x` must be.*question_ids.*problems.*`answer`.*`curriculum=`"
+    for method in (text_model.fit, text_model.evaluate, text_model.predict):
+        with pytest.raises(ValueError, match=match):
+            method(x)
+
+
+def test_restored_weights_of_another_stage(text_model):
+    """The last epoch's stage would give figures of neither."""
+    best = keras.callbacks.EarlyStopping(
+        "stage", mode="min", patience=9, restore_best_weights=True
+    )
+    text_model.fit(PROBLEMS, curriculum=CURRICULUM, callbacks=[best], verbose=0)
+    assert text_model.num_thoughts == 0
+    for measure in (text_model.evaluate, text_model.predict):
+        for given in ({}, {"curriculum": CURRICULUM}):
+            with pytest.raises(ValueError, match="`stage` must be.*EarlyStop"):
+                measure(PROBLEMS, verbose=0, **given)
+    assert np.isfinite(text_model.evaluate(PROBLEMS, stage=0, verbose=0)).all()
+
+
 def test_an_interrupted_fit_is_remembered(text_model):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

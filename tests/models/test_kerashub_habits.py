@@ -10,6 +10,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
+import families
 import keras
 import keras_hub
 import numpy as np
@@ -18,6 +19,7 @@ import tiny
 from keras import ops
 
 import keras_coconut
+from keras_coconut.models.cloning import has_lora
 
 BACKEND = keras.config.backend()
 TESTS = pathlib.Path(__file__).parents[1]
@@ -28,6 +30,14 @@ TASKS = [
     *(_TASKS.QwenCausalLM, _TASKS.Qwen3CausalLM, _TASKS.Phi3CausalLM),
     *(_TASKS.GemmaCausalLM, _TASKS.Gemma3CausalLM, _TASKS.SmolLM3CausalLM),
 ]
+
+
+# Of SmolLM3.
+ONE_LAYER = {
+    "num_layers": 1,
+    "rope_layer_enabled_list": [True],
+    "layer_types": ["full_attention"],
+}
 
 
 class Row(NamedTuple):
@@ -578,6 +588,17 @@ def test_files_of_less_than_the_model(made, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_no_file_that_cannot_be_opened(model, tmp_path):
+    """`save` in the older format, and of a model with LoRA."""
+    for name in ("m.h5", "m.hdf5"):
+        with pytest.raises(ValueError, match="`filepath` must end in `.keras`"):
+            model.save(tmp_path / name)
+    model.backbone.enable_lora(2)
+    with pytest.raises(ValueError, match="cannot keep LoRA.*save_to_preset"):
+        model.save(tmp_path / "m.keras")
+    assert not list(tmp_path.iterdir())
+
+
 # === LoRA and quantization ===
 
 
@@ -615,6 +636,30 @@ def test_lora_reaches_what_was_compiled(model):
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "family, names",
+    [
+        ("gpt_neo_x", ["query_key_value", "attention_output"]),
+        ("smollm3", ["q_proj", "v_proj"]),
+    ],
+)
+def test_lora_that_finds_no_layer(family, names):
+    """By its default names, it freezes all weights and adds none."""
+    changes = ONE_LAYER if family == "smollm3" else {"num_layers": 1}
+    backbone = families.make(family, **changes)
+    model = tiny.compiled(keras_coconut.ContinuousThoughtLM(backbone))
+    backbone.enable_lora(2)
+    x = families.batch()
+    with pytest.raises(ValueError, match="a trainable weight.*target_layer_n"):
+        model.fit(x, verbose=0)
+    # The names that docs/backbones.md gives.
+    backbone.enable_lora(2, target_layer_names=names)
+    tiny.compiled(model).fit(x, verbose=0)
+    added = [w for w in model.trainable_weights if "lora" in w.path]
+    assert len(added) == 2 * len(names)
+
+
 def answers(model, x):
     """What each kind of program computes."""
     (tokens,) = model.generate_tokens(stop_token_ids=None, **QUESTION)
@@ -624,23 +669,60 @@ def answers(model, x):
 
 
 @pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")  # Optimizer's.
 def test_files_of_lora(model, tmp_path):
-    """`save_lora_weights` and `load_lora_weights`, of a model that has run."""
-    path = tmp_path / "a.lora.h5"
-    other = tiny.compiled(tiny.text_model(layers=1))
+    """`save_lora_weights`, `load_lora_weights`, and what they leave out.
+
+    KerasHub's `enable_lora` trains the biases of the adapted layers, too, and
+    `save_lora_weights` does not write them: docs/keras_hub.md says so.
+    """
     x, _, _ = model.preprocessor(tiny.problems(4), num_thoughts=1)
-    before = other.predict(x, verbose=0)
     assert set(model.backbone.default_lora_layer_names()) >= {"query", "value"}
     lora(model.backbone)
-    model.backbone.save_lora_weights(path)
-    other.backbone.load_lora_weights(path)
+    adapters, biases = trained(model)
+    assert [len(adapters), len(biases)] == [4, 2]
+    assert all(weight.path.endswith("bias") for weight in biases)
+    # Before training, the file holds all that is new.
+    again = with_adapters_of(model, tmp_path / "a.lora.h5")
+    untrained = model.predict(x, verbose=0)
+    np.testing.assert_allclose(again.predict(x, verbose=0), untrained, 1e-3)
+
+    tiny.compiled(model).fit(x, epochs=3, verbose=0)
     expected = model.predict(x, verbose=0)
-    np.testing.assert_allclose(other.predict(x, verbose=0), expected, atol=1e-5)
-    assert np.abs(expected - before).max() > 1e-2
-    # In a preset they are merged into the weights.
+    again = with_adapters_of(model, tmp_path / "a.lora.h5")
+    for mine, theirs in zip(trained(again)[0], adapters, strict=True):
+        np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
+    for mine, theirs in zip(trained(again)[1], biases, strict=True):
+        assert np.abs(to_numpy(mine) - to_numpy(theirs)).max() > 1e-4
+    assert np.abs(again.predict(x, verbose=0) - expected).max() > 1e-4
+    # These hold everything, with the adapters merged into the weights.
+    model.save_weights(tmp_path / "all.weights.h5")
+    plain = tiny.compiled(tiny.text_model(layers=1))
+    plain.load_weights(tmp_path / "all.weights.h5")
+    np.testing.assert_allclose(plain.predict(x, verbose=0), expected, atol=1e-4)
     model.save_to_preset(tmp_path / "merged")
     merged = keras_coconut.ContinuousThoughtLM.from_preset(tmp_path / "merged")
     np.testing.assert_allclose(tiny.logits(merged, x), expected, atol=1e-4)
+    assert not has_lora(merged.backbone)
+    # A model with LoRA reads them, and then has adapters that cannot train.
+    again.load_weights(tmp_path / "all.weights.h5")
+    np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-4)
+    assert all((to_numpy(weight) == 0).all() for weight in trained(again)[0])
+
+
+def trained(model):
+    """The weights of LoRA among those that train, and the others."""
+    weights = model.trainable_weights
+    adapters = [weight for weight in weights if "lora" in weight.path]
+    return adapters, [w for w in weights if "lora" not in w.path]
+
+
+def with_adapters_of(model, path):
+    """A model as it was before `model` trained, with its file of adapters."""
+    model.backbone.save_lora_weights(path)
+    other = tiny.compiled(tiny.text_model(layers=1))
+    other.backbone.load_lora_weights(path)
+    return other
 
 
 @pytest.mark.filterwarnings("ignore:Invalid quantization mode")  # Embeddings.
@@ -660,6 +742,34 @@ def test_quantized(model, tmp_path):
     model.save_to_preset(tmp_path)
     again = keras_coconut.ContinuousThoughtLM.from_preset(tmp_path)
     np.testing.assert_allclose(tiny.logits(again, x), found, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid quantization mode")  # Embeddings.
+@pytest.mark.parametrize("filters", [None, ["query", "value"]])
+def test_quantized_by_halves(model, filters):
+    """What was quantized is refused before anything else is."""
+    model.quantize("int8", filters="query")
+    modes = [layer.quantization_mode for layer in model._flatten_layers()]
+    with pytest.raises(ValueError, match="`filters` must.*int8 layer 'query'"):
+        model.quantize("int8", filters=filters)
+    now = [layer.quantization_mode for layer in model._flatten_layers()]
+    assert now == modes
+    model.quantize("int8", filters=lambda layer: layer.name == "value")
+    names = {each.name for each in model._flatten_layers() if is_int8(each)}
+    assert names == {"query", "value"}
+
+
+def is_int8(layer):
+    return layer.quantization_mode == "int8"
+
+
+def test_a_backbone_that_cannot_be_quantized():
+    backbone = families.make("smollm3", **ONE_LAYER)
+    model = keras_coconut.ContinuousThoughtLM(backbone)
+    for filters in (None, "proj"):
+        with pytest.raises(ValueError, match="`quantize` needs.*SmolLM3Backb"):
+            model.quantize("int8", filters=filters)
+    assert not any(map(is_int8, model._flatten_layers()))
 
 
 @pytest.mark.thorough

@@ -1,8 +1,11 @@
 """Presets that are damaged: which file, said at once."""
 
+import json
 import pathlib
 import shutil
 
+import keras
+import numpy as np
 import pytest
 import tiny
 
@@ -120,3 +123,101 @@ def test_a_preset_with_other_arguments(whole):
             load(whole, **{name: 1})
     with pytest.raises(ValueError, match="`sequence_length` must be"):
         load(whole, sequence_length=-1)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Mine(keras_coconut.ContinuousThoughtLM):
+    """A task of a user's."""
+
+
+THINKING = {
+    "num_thoughts": 3,
+    "thought_kind": "pause",
+    "num_iterations": 2,
+    "rematerialize": True,
+    "markers": False,
+}
+
+
+def thinking(cls):
+    model = tiny.text_model(layers=1)
+    preprocessor = keras_coconut.ContinuousThoughtPreprocessor(
+        model.preprocessor.tokenizer, markers=False, separator=" "
+    )
+    return cls(model.backbone, preprocessor, **THINKING)
+
+
+@pytest.mark.parametrize("asked", [keras_coconut.ContinuousThoughtLM, Mine])
+@pytest.mark.parametrize("saved", [keras_coconut.ContinuousThoughtLM, Mine])
+def test_a_task_of_a_users(tmp_path, saved, asked):
+    model = thinking(saved)
+    model.save_to_preset(tmp_path)
+    again = asked.from_preset(tmp_path)
+    # KerasHub gives the saved class if it is of the one that is asked for.
+    assert type(again) is (saved if issubclass(saved, asked) else asked)
+    assert again.thinking_config() == THINKING
+    assert again.preprocessor.separator == " "
+    for mine, theirs in zip(
+        again.backbone.get_weights(), model.backbone.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    other = asked.from_preset(
+        tmp_path, num_thoughts=1, markers=True, separator=""
+    )
+    assert (other.num_thoughts, other.markers) == (1, True)
+    assert other.preprocessor.separator == "" and other.num_iterations == 2
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("asked", [keras_coconut.ContinuousThoughtLM, Mine])
+def test_a_task_of_a_users_without_text(tmp_path, asked):
+    backbone = tiny.text_model(layers=1).backbone
+    model = keras_coconut.ContinuousThoughtLM(backbone, **THINKING)
+    model.save_to_preset(tmp_path)
+    again = asked.from_preset(tmp_path)
+    assert type(again) is asked and again.preprocessor is None
+    assert again.thinking_config() == THINKING
+
+
+@pytest.mark.any_backend
+def test_a_task_of_an_unknown_class(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "preset")
+    path = tmp_path / "preset" / "task.json"
+    saved = json.loads(path.read_text())
+    saved |= {
+        "registered_name": "theirs>TheirLM",
+        "class_name": "TheirLM",
+        "module": "their.models",
+    }
+    path.write_text(json.dumps(saved))
+    with pytest.raises(
+        ValueError, match="`preset`.*defines 'TheirLM'"
+    ) as error:
+        keras_coconut.ContinuousThoughtLM.from_preset(tmp_path / "preset")
+    for told in ("'theirs>TheirLM'", "'their.models'", "Import"):
+        assert told in str(error.value)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("dtype", ["flot16", 3, {"a": 1}])
+def test_a_dtype_that_is_none(whole, dtype):
+    with pytest.raises(ValueError, match="^`dtype` must be the name.*Received"):
+        keras_coconut.ContinuousThoughtLM.from_preset(whole, dtype=dtype)
+    with pytest.raises(ValueError, match="^`dtype` must be the name.*Received"):
+        keras_coconut.read_published_model(whole, dtype=dtype)
+
+
+@pytest.mark.any_backend
+def test_a_quantized_preset_keeps_its_dtypes(tmp_path):
+    model = tiny.text_model(layers=1)
+    model.quantize("int8")
+    model.save_to_preset(tmp_path)
+    for cls in (keras_coconut.ContinuousThoughtLM, Mine):
+        with pytest.raises(
+            ValueError, match="^`dtype` must be left out.*quant"
+        ):
+            cls.from_preset(tmp_path, dtype="float32")
+        for arguments in ({}, {"dtype": None}):
+            again = cls.from_preset(tmp_path, **arguments)
+            embedding = again.backbone.token_embedding
+            assert embedding.quantization_mode == "int8"

@@ -15,6 +15,7 @@ from published_files import (
     LLAMA,
     MARKERS,
     STRETCHED,
+    forget_settings,
     gpt2_config,
     gpt2_tensors,
     llama_logits,
@@ -29,7 +30,6 @@ from published_files import (
     write_state_dict,
     write_tokenizer,
 )
-from tokenizers import Tokenizer
 
 import keras_coconut
 from keras_coconut.models import published_model
@@ -347,83 +347,13 @@ def test_rows_that_a_fixed_vocabulary_does_not_know(tmp_path):
     size = preprocessor.tokenizer.vocabulary_size()
     backbone = keras_hub.models.Llama3Backbone(size + 3, 1, 2, 8, 16, 1)
     write(keras_coconut.ContinuousThoughtLM(backbone, preprocessor), tmp_path)
+    forget_settings(tmp_path)
     with pytest.raises(ValueError, match="cannot hold these; `marker_tokens="):
         read(tmp_path)
     names = preprocessor.marker_tokens
     model = read(tmp_path, marker_tokens=names)
     assert model.preprocessor.marker_tokens == names
     assert model.backbone.vocabulary_size == size + 3
-
-
-# === Tokenizers ===
-
-
-@pytest.mark.any_backend
-@pytest.mark.parametrize("kind", ["gpt2", "llama3", "llama3_renamed", "llama"])
-def test_tokenizers_in_and_out(tmp_path, kind):
-    preprocessor = tiny_tokenizers.preprocessor(kind)
-    size = preprocessor.tokenizer.vocabulary_size()
-    if kind == "gpt2":
-        backbone = keras_hub.models.GPT2Backbone(size, 1, 2, 8, 16)
-    else:
-        backbone = keras_hub.models.Llama3Backbone(size, 1, 2, 8, 16, 1)
-    write(keras_coconut.ContinuousThoughtLM(backbone, preprocessor), tmp_path)
-    again = read(tmp_path).preprocessor
-    text = "start 3, +4  1234 it's <<1+2=3>>\n\tTom\n"
-    rows = preprocessor.tokenize_questions([text])
-    assert again.tokenize_questions([text]) == rows
-    assert again.marker_tokens == preprocessor.marker_tokens
-    assert again.add_start_token == preprocessor.add_start_token
-    assert again.generate_postprocess(rows) == (
-        preprocessor.generate_postprocess(rows)
-    )
-    if kind != "llama3":  # Whose files name `<|eot_id|>` as special.
-        assert again.fingerprint() == preprocessor.fingerprint()
-    if kind == "llama":
-        return
-    # As everybody else reads it.
-    theirs = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    assert theirs.encode(text + "\n").ids == rows[0][:-1]
-    begin, end, _ = preprocessor.marker_tokens
-    ids = [preprocessor.begin_of_thought_id, preprocessor.end_of_thought_id]
-    assert theirs.encode(begin + end).ids[-2:] == ids
-    # Without the file in which everything stands.
-    if kind == "gpt2":
-        (tmp_path / "tokenizer.json").unlink()
-        third = read(tmp_path).preprocessor
-        assert third.tokenize_questions([text]) == rows
-
-
-@pytest.mark.any_backend
-def test_tokens_that_llama_3_reserves(tmp_path):
-    """They keep their rows, and the markers come behind them."""
-    preprocessor = tiny_tokenizers.preprocessor("llama3")
-    size = preprocessor.tokenizer.vocabulary_size()
-    backbone = keras_hub.models.Llama3Backbone(size, 1, 2, 8, 16, 1)
-    write(keras_coconut.ContinuousThoughtLM(backbone, preprocessor), tmp_path)
-    path = tmp_path / "tokenizer.json"
-    file = json.loads(path.read_text(encoding="utf-8"))
-    tokens = file["added_tokens"]
-    for token in tokens[-3:]:
-        token["content"] = f"<|reserved_special_token_{token['id']}|>"
-    file["model"]["vocab"] = {
-        token: index
-        for token, index in file["model"]["vocab"].items()
-        if index < size - 3
-    }
-    file["post_processor"] = None
-    write_json(path, file)
-    # Some releases say more of a token.
-    path = tmp_path / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["bos_token"] = {"content": settings["bos_token"]}
-    write_json(path, settings)
-    model = read(tmp_path)
-    assert model.preprocessor.begin_of_thought_id == size
-    assert model.backbone.vocabulary_size == size + 3
-    # No file puts a start token before a text.
-    assert model.preprocessor.add_start_token is False
-    assert read(tmp_path, add_start_token=True).preprocessor.add_start_token
 
 
 # === Writing ===

@@ -5,6 +5,10 @@ import tiny_tokenizers
 
 import keras_coconut
 from keras_coconut.text import byte_pairs
+from keras_coconut.text.split_tokenizers import (
+    SplitGPT2Tokenizer,
+    SplitLlama3Tokenizer,
+)
 from keras_coconut.text.word_tokenizer import make_word_tokenizer
 
 pytestmark = [pytest.mark.any_backend, tiny_tokenizers.needs_whole_words]
@@ -34,6 +38,25 @@ def test_the_tokens_are_those_of_later_releases(kind, within_tensorflow):
     plain = tiny_tokenizers.plain(kind)
     check(plain, TEXTS)
     check(keras_coconut.add_thought_tokens(plain), [*TEXTS, "a<|latent|>b"])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama3"])
+def test_a_split(kind, within_tensorflow):
+    """Merges stay within the pieces, in this KerasHub as in later ones."""
+    plain = tiny_tokenizers.plain(kind)
+    cls = SplitGPT2Tokenizer if kind == "gpt2" else SplitLlama3Tokenizer
+    split = cls(
+        plain.vocabulary,
+        plain.merges,
+        split='{"type": "Sequence", "pretokenizers": ['
+        '{"type": "Digits", "individual_digits": true}, '
+        f"{byte_pairs.WHOLE}]}}",
+    )
+    one, two = (plain.token_to_id(digit) for digit in "12")
+    assert byte_pairs.tokenize(split, ["12"]) == [[one, two]]
+    assert len(byte_pairs.tokenize(plain, ["12"])[0]) == 1
+    check(split, TEXTS)
+    check(keras_coconut.add_thought_tokens(split), [*TEXTS, "a<|latent|>b"])
 
 
 def test_words_with_spaces(within_tensorflow):

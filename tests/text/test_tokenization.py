@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 import keras_coconut
 from keras_coconut import ContinuousThoughtPreprocessor, Problem
-from keras_coconut.text.tokenization import decode, encode, find_token
+from keras_coconut.text.tokenization import (
+    decode,
+    encode,
+    find_token,
+    fingerprint,
+)
 
 pytestmark = pytest.mark.any_backend
 
@@ -253,3 +258,13 @@ def test_llama3s_special_tokens_are_left_as_they_are():
         assert grown.start_token == plain.start_token
         assert find_token(grown, grown.end_token) == plain.end_token_id
     assert default == before
+
+
+def test_a_fingerprint_is_the_same_in_each_process():
+    """KerasHub lists special tokens from a set."""
+    plain = tiny_tokenizers.KINDS["llama3"]()
+    before = fingerprint(plain)
+    plain.unsplittable_tokens = plain.unsplittable_tokens[::-1]
+    assert fingerprint(plain) == before
+    plain.unsplittable_tokens = plain.unsplittable_tokens[1:]
+    assert fingerprint(plain) != before

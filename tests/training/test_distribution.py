@@ -201,6 +201,53 @@ def test_arrays_where_several_processes_train(monkeypatch):
         model.fit(x, verbose=0)
 
 
+def test_processes_with_other_problems(monkeypatch):
+    """Some would be trained twice in an epoch, and others never."""
+    from keras_coconut.execution import replicas
+
+    model = tiny.compiled(tiny.text_model(layers=1))
+    dataset = keras_coconut.CurriculumDataset(
+        tiny.problems(4),
+        model.preprocessor,
+        keras_coconut.Curriculum(0, extra_stage=False),
+        batch_size=4,
+    )
+    monkeypatch.setattr(replicas, "num_processes", lambda: 2)
+    monkeypatch.setattr(replicas, "devices_of_a_batch", lambda: 2)
+    monkeypatch.setattr(replicas, "numbers_of_all", lambda own: [own, own + 1])
+    with pytest.raises(ValueError, match="`x` must hold the same problems"):
+        model.fit(dataset, verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")
+def test_torchrun_without_distribute(monkeypatch):
+    """Each process would train a model of its own."""
+    model = tiny.compiled(tiny.text_model(layers=1))
+    x, _, _ = model.preprocessor(tiny.problems(4))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    curriculum = keras_coconut.Curriculum(0)
+    with pytest.raises(ValueError, match="under `torchrun`.* 2 processes"):
+        model.fit(x, verbose=0)
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="under `torchrun`.* 2 processes"):
+            method(tiny.problems(4), curriculum=curriculum, verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")
+def test_a_process_group_of_ones_own(monkeypatch):
+    """Its processes count, not the variables that `torchrun` sets."""
+    import torch
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    found = distributed(2, shard_optimizer=True)
+    assert (found.count, found.processes, found.process) == (2, 2, 1)
+    assert "gloo, each with its part of the optimizer" in found.engine
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="of JAX alone")
 def test_processes_that_begin_with_other_random_numbers(monkeypatch):
     from keras_coconut.execution import replicas

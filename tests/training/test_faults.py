@@ -36,12 +36,27 @@ FAULTS = [
      "training/test_saves.py::test_a_damaged_save"),
     ("other problems, curriculum, model or optimizer", ERROR,
      "training/test_resumable_training.py::test_the_saves_of_another_run"),
+    ("other settings of callbacks, other validation problems", ERROR,
+     "training/test_resumed_state.py::"
+     "test_other_settings_and_problems_are_refused"),
     ("a log that was cut", ERROR,
      "training/test_resumable_training.py::test_a_log_that_was_cut"),
     ("a second run in the folder", ERROR,
      "training/test_resumable_training.py::test_two_runs_in_one_folder"),
     ("a second driver of the table, and one that was killed", ERROR,
      "examples/test_examples.py::test_one_table_at_a_time"),
+    ("a second driver of an example while the first answers", ERROR,
+     "examples/test_train_on_problems.py::"
+     "test_one_run_at_a_time_until_it_has_answered"),
+    ("full disk: plot", ERROR,
+     "analysis/test_plots.py::test_a_plot_is_whole_or_stays_what_it_was"),
+    ("no best model, since none was finite", ERROR,
+     "examples/test_train_on_problems.py::"
+     "test_a_best_model_that_there_is_not"),
+    ("a thread that still has to say something of a run that went back",
+     CONTINUES,
+     "training/test_health_monitor.py::"
+     "test_calls_in_threads_end_with_the_run_that_made_them"),
     ("full disk: preset, problem file, save", ERROR,
      "training/test_faults.py::test_a_disk_that_is_full_or_read_only"),
     ("read-only folder", ERROR,

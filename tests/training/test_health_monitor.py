@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import threading
 
 import keras
 import launched
@@ -229,6 +230,81 @@ def test_what_goes_back_as_if_nothing_had_been_is_the_undisturbed_run(
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2"]
     for mine, theirs in zip(values(model), values(undisturbed), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+class Late(keras.callbacks.Callback):
+    """Hears of steps while the next run takes its own.
+
+    Args:
+        step: int, the step whose loss is noted when two more have begun. What
+            comes after it waits for the next run, or half a second.
+    """
+
+    async_safe = True
+
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.ended = step, []
+        # Not plain: a run that goes back does not forget them.
+        self.first_run = iter([True])
+        self.went_on, self.next_run = threading.Event(), threading.Event()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 1 and not next(self.first_run, False):
+            self.next_run.set()
+        if batch == self.step + 2:
+            self.went_on.set()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.step:
+            self.went_on.wait(0.5)
+        if batch > self.step:
+            self.next_run.wait(0.5)
+        self.ended = [*self.ended, batch]
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow",
+    reason="Keras calls callbacks from no thread on TensorFlow",
+)
+def test_calls_in_threads_end_with_the_run_that_made_them(tmp_path, messages):
+    """What a thread still has to say is of the run that went back."""
+    steps = 20
+    watch = monitor("go_back", rate_factor=1, skip_batches=False)
+    late, made = Late(3), make(problems=4 * steps)
+    train(
+        Poison(to_nan, 3),
+        late,
+        monitor=watch,
+        folder=tmp_path,
+        every=1000,
+        made=made,
+        epochs=1,
+    )
+    assert watch.num_returns == len(messages) == 1
+    assert sorted(late.ended) == [*range(steps)]
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch",
+    reason="Keras runs one step at a time on PyTorch",
+)
+@pytest.mark.parametrize("on_trouble", ["warn", "go_back"])
+def test_the_last_execution_of_an_epoch_has_fewer_steps(
+    tmp_path, messages, on_trouble
+):
+    """Five batches in executions of two: Keras counts a sixth."""
+    model, dataset = make(problems=20)
+    made = tiny.compiled(model, steps_per_execution=2), dataset
+    train(
+        Poison(to_nan, 4),
+        monitor=monitor(on_trouble, skip_batches=False),
+        folder=tmp_path if on_trouble == "go_back" else None,
+        made=made,
+        epochs=1,
+    )
+    assert len(messages) == 1
+    assert named(dataset, 0, 2, 3, 4) in messages[0]
 
 
 def test_it_goes_on_without_the_batches_and_with_a_lower_rate(

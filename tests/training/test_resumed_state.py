@@ -11,12 +11,15 @@ import tiny
 from test_resumable_training import (
     CURRICULUM,
     EPOCHS,
+    InterruptAt,
+    Interruption,
     interrupted,
     make,
     train,
 )
 
 import keras_coconut
+from keras_coconut.execution import replicas
 from keras_coconut.training import callback_state, run_state
 
 # What differs among backends runs with each.
@@ -141,7 +144,7 @@ def test_a_callback_keeps_its_own_tensors():
     callback.best = [keras.ops.ones(()), 3.0]
     states = callback_state.CallbackStates([callback])
     callback.best = [keras.ops.zeros(()), 2.0]
-    ((_, state),) = states.get()
+    ((_, state, _),) = states.get()
     assert state == {"best": [0.0, 2.0]}
     states.reset()
     assert keras.ops.is_tensor(callback.average)
@@ -260,3 +263,132 @@ def test_validation_steps_are_refused():
     ):
         with pytest.raises(ValueError, match="`validation_steps` must be left"):
             model.fit(**arguments, validation_steps=1, verbose=0)
+
+
+# === Other settings and other validation problems ===
+
+
+def measured(tmp_path, count=8, options=None, at=None, **scheduling):
+    """A run that measures its answers; interrupted before the third epoch."""
+    model, dataset = make()
+    validation = keras_coconut.CurriculumDataset(
+        tiny.problems(count), model.preprocessor, CURRICULUM, batch_size=4
+    )
+    callbacks = [
+        keras_coconut.CurriculumScheduler(dataset, validation, **scheduling),
+        keras_coconut.AnswerAccuracy(tiny.problems(count), max_length=2),
+        keras_coconut.ResumableTraining(tmp_path, every=2, **(options or {})),
+    ]
+    if at is not None:
+        callbacks.insert(0, InterruptAt(at))
+    return model.fit(
+        dataset,
+        validation_data=validation,
+        epochs=EPOCHS,
+        verbose=0,
+        callbacks=callbacks,
+    )
+
+
+@thorough
+def test_other_settings_and_problems_are_refused(tmp_path):
+    changes = {"allow_changes": ["callbacks", "validation"]}
+    with pytest.raises(Interruption):
+        measured(tmp_path, options=changes, at=7)
+    with pytest.raises(ValueError, match="must hold the saves of") as error:
+        measured(tmp_path, 3, {}, reset_optimizer="never", promote_after=1)
+    for text in (
+        "CurriculumScheduler.reset_optimizer='stage'",
+        "CurriculumScheduler.reset_optimizer='never'",
+        "CurriculumScheduler.promote_after=1",
+        "`validation` was CurriculumScheduler=",
+        "AnswerAccuracy=",
+        "may differ in `allow_changes`: callbacks, validation",
+    ):
+        assert text in str(error.value)
+    history = measured(tmp_path, 3, changes, reset_optimizer="never")
+    assert history.epoch == list(range(EPOCHS))
+
+
+@thorough
+def test_a_save_without_settings_and_validation_is_compared_no_further():
+    model, dataset = make()
+    callbacks = [
+        keras_coconut.CurriculumScheduler(dataset),
+        keras_coconut.AnswerAccuracy(tiny.problems(2)),
+        keras_coconut.HealthMonitor(),
+    ]
+    now = run_state.describe_run(model, dataset, callbacks)
+    assert now["callbacks"]["HealthMonitor.on_trouble"] == "warn"
+    saved = {name: part for name, part in now.items() if name != "validation"}
+    saved["callbacks"] = {"classes": now["callbacks"]["classes"]}
+    assert run_state.differences(saved, now) == {}
+    saved["callbacks"] = {"classes": ["CurriculumScheduler"]}
+    assert list(run_state.differences(saved, now)) == ["callbacks"]
+
+
+@thorough
+def test_callbacks_of_one_class_that_swap_places_keep_their_states():
+    def stopping(monitor):
+        callback = keras.callbacks.EarlyStopping(monitor, mode="min")
+        callback.on_train_begin()
+        return callback
+
+    names = ["loss", "val_loss"]
+    callbacks = [stopping(name) for name in names]
+    states = callback_state.CallbackStates(callbacks)
+    for callback, best in zip(callbacks, (0.25, 0.5)):
+        callback.best = best
+    saved = states.get()
+    # Earlier versions told them apart by their order.
+    for found, expected in (
+        (saved, {"loss": 0.25, "val_loss": 0.5}),
+        ([state[:2] for state in saved], {"val_loss": 0.25, "loss": 0.5}),
+    ):
+        swapped = [stopping(name) for name in names[::-1]]
+        callback_state.CallbackStates(swapped).set(found)
+        assert {one.monitor: one.best for one in swapped} == expected
+
+
+# === Logs, and who writes them ===
+
+
+@thorough
+def test_logs_are_on_the_disk_before_a_save_knows_them(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(callback_state, "sync", synced.append)
+    log = logger(tmp_path)
+    with open(log.filename, "w") as file:
+        file.write("12345")
+    assert callback_state.log_sizes([log]) == {"log.csv": 5}
+    assert synced == [log.filename, str(tmp_path)]
+
+
+@thorough
+def test_a_log_that_was_cut_begins_anew_under_another_name(tmp_path):
+    saves = tmp_path / "saves"
+    interrupted(saves, 8, callbacks=[logger(tmp_path)])
+    (tmp_path / "log.csv").write_text("")
+    with pytest.raises(ValueError, match="Restore the file, or begin a new"):
+        train(saves, callbacks=[logger(tmp_path)])
+    _, history = train(saves, callbacks=[logger(tmp_path, "new.csv")])
+    assert history.epoch == list(range(EPOCHS))
+    assert "\n5," in (tmp_path / "new.csv").read_text()
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_the_first_process_alone_writes(tmp_path, monkeypatch, process):
+    monkeypatch.setattr(replicas, "num_processes", lambda: 2)
+    monkeypatch.setattr(replicas, "process_index", lambda: process)
+    everywhere = [keras.callbacks.EarlyStopping("loss")]
+    first = [logger(tmp_path), keras.callbacks.RemoteMonitor()]
+    orbax = getattr(keras.callbacks, "OrbaxCheckpoint", None)
+    if orbax is not None:
+        # On JAX its processes write one checkpoint together.
+        jax = keras.config.backend() == "jax"
+        (everywhere if jax else first).append(orbax.__new__(orbax))
+    found = callback_state.of_this_process([*everywhere, *first])
+    assert found == ([*everywhere, *first] if process == 0 else everywhere)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(ValueError, match="hold a `ResumableTraining` where"):
+        callback_state.of_this_process([backup])

@@ -1,10 +1,11 @@
 """Where a plot goes: how wide it is, and the file it is written to."""
 
 import os
+import stat
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from keras_coconut.checks import PathLike, check_choice, refuse
-from keras_coconut.files import check_writable
+from keras_coconut.files import check_writable, written_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,5 +72,39 @@ def finish(figure: "Figure", output: Output) -> "Figure":
 
         # Publishers refuse the fonts that matplotlib embeds by default.
         with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
-            figure.savefig(output.path, dpi=_DPI)
+            write_figure(figure, output.path, dpi=_DPI)
     return figure
+
+
+def write_figure(figure: "Figure", path: PathLike, dpi: int) -> None:
+    """Writes a figure to a file, which appears only once it is whole.
+
+    An existing file keeps its permissions; after an error it is unchanged.
+
+    Args:
+        figure: a matplotlib figure.
+        path: string or path-like, whose suffix names the kind of file.
+        dpi: int. Dots per inch.
+
+    Raises:
+        OSError: If the file cannot be written.
+
+    Example:
+    ```python
+    import matplotlib.figure
+
+    write_figure(matplotlib.figure.Figure(), "plot.png", dpi=130)
+    ```
+    """
+    path = os.fspath(path)
+    kind = os.path.splitext(path)[1][1:].lower()
+    if not kind:
+        # As matplotlib names such a file.
+        kind = figure.canvas.get_default_filetype()
+        path = f"{path.rstrip('.')}.{kind}"
+    target = os.path.realpath(path)
+    with written_aside(os.path.dirname(target)) as (file, move):
+        if os.path.exists(target):
+            os.chmod(file.name, stat.S_IMODE(os.stat(target).st_mode))
+        figure.savefig(file, format=kind, dpi=dpi)
+        move(target)
