@@ -114,15 +114,10 @@ def local_rows(batch_size: int) -> slice:
 
 
 def check_within_distribute() -> None:
-    """Raises a `ValueError` where each of several processes stands alone."""
-    launched = _launched_by_torchrun()
-    if launched > num_processes():
-        raise ValueError(
-            "`fit` and `evaluate` must be called within "
-            "`keras_coconut.distribute()` under `torchrun`, whose processes "
-            "would each train a model of its own. Received: one of "
-            f"{launched} processes without a process group"
-        )
+    """Raises a `ValueError` where each of several processes stands alone.
+
+    On PyTorch there is one process outside of `distribute`.
+    """
     if devices_of_a_batch() < num_processes():
         raise ValueError(
             "`fit` and `evaluate` must be called within "
@@ -132,14 +127,20 @@ def check_within_distribute() -> None:
         )
 
 
-def _launched_by_torchrun() -> int:
-    """Returns how many processes `torchrun` started, this one among them."""
-    if keras.config.backend() != "torch":
-        return 1
+def check_joined() -> None:
+    """Raises a `ValueError` for a process of `torchrun` that trains alone."""
+    if keras.config.backend() != "torch" or _torch_processes() > 1:
+        return
     # `torchrun` sets both.
-    if not {"WORLD_SIZE", "TORCHELASTIC_RUN_ID"} <= set(os.environ):
-        return 1
-    return int(os.environ["WORLD_SIZE"])
+    if {"WORLD_SIZE", "TORCHELASTIC_RUN_ID"} <= set(os.environ):
+        launched = int(os.environ["WORLD_SIZE"])
+        if launched > 1:
+            raise ValueError(
+                "`fit` must be called within `keras_coconut.distribute()` "
+                "under `torchrun`, whose processes would each train a model of "
+                f"its own. Received: one of {launched} processes without a "
+                "process group"
+            )
 
 
 def check_rows(name: str, rows: int) -> None:

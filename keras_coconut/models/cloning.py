@@ -82,17 +82,24 @@ class ClonedByParts(_Task):
 
 
 def _freeze_alike(backbone, clone) -> None:
-    """Freezes the layers of a clone that are frozen in the original.
+    """Makes the layers of a clone trainable where the original's are.
 
-    No config of a backbone says which. A clone that is not as its config made
-    it, but with LoRA or frozen layers of its own, stays as it is.
+    The config of a backbone has a flag of its own alone. A clone that is not
+    as its config made it, but with LoRA or frozen layers of its own, stays as
+    it is.
     """
-    mine, theirs = (b._flatten_layers() for b in (backbone, clone))
-    if len(mine) != len(theirs) or not all(each.trainable for each in theirs):
+    if clone is backbone:
         return
+    mine, theirs = (b._flatten_layers() for b in (backbone, clone))
+    if (
+        len(mine) != len(theirs)
+        or clone.trainable != backbone.trainable
+        or len({each.trainable for each in theirs[1:] if each.weights}) > 1
+    ):
+        return
+    # A layer's flag sets those of its sublayers, which come later.
     for original, copy in zip(mine, theirs):
-        if not original.trainable:
-            copy.trainable = False
+        copy.trainable = original.trainable
 
 
 def has_lora(backbone) -> bool:

@@ -116,7 +116,7 @@ class Fitting(SpanTrainer):
         if replicas.num_processes() > 1:
             self._begin_as_one_of_many(x, kwargs)
         else:
-            replicas.check_within_distribute()
+            replicas.check_joined()
 
         def fit(callbacks):
             with contextlib.ExitStack() as stack:
@@ -196,8 +196,10 @@ class Fitting(SpanTrainer):
         """Returns the loss and metrics of problems or batches, as in `fit`.
 
         These are figures of single tokens, each predicted from the correct
-        tokens before it. `keras_coconut.evaluate_problems` generates responses
-        and compares their answers.
+        tokens before it. The loss of `loss="auto"` is the mean over the labels
+        of all batches; the `loss` of a training epoch, in which the weights
+        change, is the mean of its batches. `keras_coconut.evaluate_problems`
+        generates responses and compares their answers.
 
         Args:
             x, y, batch_size: see `fit`.

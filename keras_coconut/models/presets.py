@@ -145,7 +145,9 @@ def _is_quantized(dtype) -> bool:
     return "QuantizedDTypePolicy" in json.dumps(dtype)
 
 
-def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
+def save_aside(
+    model, folder: PathLike, save, is_of_weights=None, is_stale=None
+) -> None:
     """Writes a preset with a function, and moves it into place once complete.
 
     After an error in writing, an existing preset is unchanged.
@@ -157,12 +159,15 @@ def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
         save: function of a folder to write the preset to.
         is_of_weights: function of a path, whether a file in the folder holds
             weights. Defaults to `None`, those of a preset.
+        is_stale: function of a path, whether a file that stood in the folder
+            would be read beside the new ones. Defaults to `is_of_weights`.
 
     Raises:
         OSError: If the folder cannot be written to, or has no room.
     """
     folder = check_path("preset_dir", folder)
     is_of_weights = is_of_weights or _is_of_weights
+    is_stale = is_stale or is_of_weights
     with folder_aside(folder) as (written, move):
         # HDF5 may stop the whole process on a full disk.
         needed = sum(
@@ -180,8 +185,8 @@ def save_aside(model, folder: PathLike, save, is_of_weights=None) -> None:
         # Weights last: until then, the old ones go with the old settings.
         names = {path.name for path in move(is_of_weights)}
         for path in pathlib.Path(folder).iterdir():
-            # Weights of before, in other parts, would be read instead.
-            if is_of_weights(path) and path.name not in names:
+            # Such as weights of before, in other parts.
+            if is_stale(path) and path.name not in names:
                 path.unlink()
 
 
@@ -218,6 +223,7 @@ def _saved_task(preset: str) -> dict | None:
         ValueError: If it is of a class that Keras does not know.
     """
     if preset_utils.check_file_exists(preset, "tokenizer.json"):
+        # For the error that names a damaged file.
         preset_utils.load_json(preset, "tokenizer.json")
     if not preset_utils.check_file_exists(preset, "task.json"):
         return None

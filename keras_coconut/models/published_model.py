@@ -203,7 +203,7 @@ def write_published_model(
             os.path.join(written, "config.json"), json.dumps(config, indent=2)
         )
 
-    save_aside(model, folder, save, _is_of_weights)
+    save_aside(model, folder, save, _is_of_weights, _is_stale)
 
 
 def _own_settings(model) -> dict[str, Any]:
@@ -216,6 +216,12 @@ def _own_settings(model) -> dict[str, Any]:
         **{name: saved[name] for name in names},
         **model.thinking_config(),
     }
+
+
+def _is_stale(path) -> bool:
+    # Each says how a text is split, or adds tokens.
+    of_tokens = ("vocab.json", "merges.txt", "added_tokens.json")
+    return path.name in of_tokens or _is_of_weights(path)
 
 
 def _is_of_weights(path) -> bool:

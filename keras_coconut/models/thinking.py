@@ -57,6 +57,15 @@ class Thinking(_Task):
                 "num_thoughts", num_thoughts, most=MOST_COUNT
             )
         self._thinking.assign([num_thoughts, self._read_thinking()[1]])
+        self.__dict__["_num_thoughts_set"] = num_thoughts
+
+    @property
+    def brought_by_weights(self) -> bool:
+        """Whether weights brought `num_thoughts`, and nobody has set it since.
+
+        `EarlyStopping` restores weights so.
+        """
+        return self._read_thinking()[0] != self.__dict__["_num_thoughts_set"]
 
     @property
     def thought_kind(self) -> ThoughtKind:

@@ -88,6 +88,14 @@ def _read_byte_pairs(source) -> tuple[BytePairs | None, Tokenizer | None]:
             return None, None
         file = tokenizer_json.open_file(source)
         found = tokenizer_json.read_byte_pairs(source, settings, file)
+        # In a folder whose `tokenizer.json` is that of the model before them.
+        file.add_tokens(
+            [
+                AddedToken(token, normalized=False)
+                for token in sorted(more, key=more.__getitem__)
+                if token not in found.added
+            ]
+        )
         return found._replace(added={**more, **found.added}), file
     vocabulary = source.read_json("vocab.json")
     merges_path = source.find("merges.txt")

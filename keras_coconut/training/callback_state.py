@@ -33,7 +33,11 @@ _OF_FIRST_PROCESS = (
     keras.callbacks.RemoteMonitor,
 )
 # Earlier releases of Keras do not have it.
-_ORBAX = getattr(keras.callbacks, "OrbaxCheckpoint", ())
+_ORBAX = tuple(
+    getattr(keras.callbacks, name)
+    for name in ("OrbaxCheckpoint",)
+    if hasattr(keras.callbacks, name)
+)
 
 
 class CallbackStates:
@@ -232,10 +236,15 @@ def writes_logs(callback) -> bool:
     It writes files that several processes would mix up, or sends figures that
     they would send again.
     """
-    if isinstance(callback, _ORBAX):
-        # On JAX all processes write one checkpoint together.
-        return keras.config.backend() != "jax"
-    return isinstance(callback, _OF_FIRST_PROCESS)
+    if isinstance(callback, _ORBAX) and keras.config.backend() == "jax":
+        # All processes write one checkpoint together.
+        return False
+    return only_writes(callback)
+
+
+def only_writes(callback) -> bool:
+    """Whether a callback of Keras only writes or sends what a run computes."""
+    return isinstance(callback, (*_OF_FIRST_PROCESS, *_ORBAX))
 
 
 def of_this_process(callbacks: list) -> list:

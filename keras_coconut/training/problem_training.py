@@ -125,7 +125,7 @@ def dataset_of(
 def _check_same_stage(model, state) -> None:
     """Raises a `ValueError` for weights of another stage than a state's."""
     _, stage, num_thoughts = state
-    if model.num_thoughts != num_thoughts:
+    if model.brought_by_weights and model.num_thoughts != num_thoughts:
         # Not guessed: several stages may have this number of thoughts.
         raise ValueError(
             "`stage` must be given where the weights are not those of the last "

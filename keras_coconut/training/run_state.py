@@ -22,7 +22,7 @@ from keras_coconut.execution.random_states import (
     torch_generators,
 )
 from keras_coconut.problems import content_hash
-from keras_coconut.training.callback_state import writes_logs
+from keras_coconut.training.callback_state import only_writes
 from keras_coconut.training.resumable_training import ResumableTraining
 from keras_coconut.versions import __version__
 
@@ -184,8 +184,8 @@ def describe_run(model, dataset, callbacks) -> dict[str, dict[str, Any]]:
         A dictionary of dictionaries of plain values.
     """
     weights = enumerate(model.weights)
-    # But for those that log, which the first process has alone.
-    callbacks = [each for each in callbacks if not writes_logs(each)]
+    # But for those that the first process has alone, on some backends or all.
+    callbacks = [each for each in callbacks if not only_writes(each)]
     return {
         **dataset.describe(),
         "backbone": {

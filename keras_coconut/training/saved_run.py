@@ -21,11 +21,17 @@ from keras_coconut.training.callback_state import (
     log_sizes,
     this_process,
 )
-from keras_coconut.training.health_monitor import GoBack, HealthMonitor
+from keras_coconut.training.health_monitor import (
+    GoBack,
+    HealthMonitor,
+    TrainingTroubleError,
+)
 from keras_coconut.training.resumable_training import ResumableTraining
 from keras_coconut.training.saves import Saves
 
 _log = logging.getLogger("keras_coconut")
+# What a monitor says of the steps that a run goes back from.
+_TROUBLES = (GoBack, TrainingTroubleError)
 
 
 class SavedRun(keras.callbacks.CallbackList):
@@ -106,34 +112,43 @@ class SavedRun(keras.callbacks.CallbackList):
         return self
 
     def __exit__(self, kind, *_):
-        self._end_threads()
-        if kind is GoBack:
-            # What they remember of steps that count as not taken.
-            self._states.reset()
-            if any(m.returns_since_save > 1 for m in self._monitors):
-                self._saves.drop_newest()
-        elif kind is not None:
-            # A step that failed may have left JAX's optimizer without values.
-            with contextlib.suppress(Exception):
-                self._note_rates()
-        self._model._resumes_runs = False
-        self._model._initial_epoch = None
-        self._model.skips_step = self._model.leaves_step_out = False
-        self._dataset.first_batch = 0
-        self._saves.close()
+        try:
+            self._end_threads(kind)
+            if kind is GoBack:
+                # What they remember of steps that count as not taken.
+                self._states.reset()
+                if any(m.returns_since_save > 1 for m in self._monitors):
+                    self._saves.drop_newest()
+            elif kind is not None:
+                # A step that failed may have left JAX's optimizer without
+                # values.
+                with contextlib.suppress(Exception):
+                    self._note_rates()
+        finally:
+            self._model._resumes_runs = False
+            self._model._initial_epoch = None
+            self._model.skips_step = self._model.leaves_step_out = False
+            self._dataset.first_batch = 0
+            self._saves.close()
         if kind is GoBack:
             # None shall read the folder before the first has written to it.
             replicas.numbers_of_all(0)
 
-    def _end_threads(self):
+    def _end_threads(self, kind):
         """Waits for the calls that threads still make for this run.
 
         In the next run they would tell the same callbacks of steps that count
         as not taken.
         """
-        if self._executor is not None:
-            # Their errors are left: the run has ended with one.
-            self._executor.shutdown()
+        if self._executor is None:
+            return
+        self._executor.shutdown()
+        if kind is GoBack:
+            # The `fit` goes on. Any other error has ended it.
+            for future in self._futures:
+                error = future.exception()
+                if error and not isinstance(error, _TROUBLES):
+                    raise error
 
     def _agree(self, error):
         """Raises an error where processes do not resume from the same save."""

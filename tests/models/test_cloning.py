@@ -102,6 +102,17 @@ def test_frozen_layers_stay_frozen():
     assert not keras.models.clone_model(model).trainable
 
 
+def test_the_one_layer_that_trains_trains_in_the_clone():
+    model = tiny.text_model(layers=2)
+    model.backbone.trainable = False
+    model.backbone.transformer_layers[-1].trainable = True
+    before = frozen(model)
+    clone = keras.models.clone_model(model)
+    assert frozen(clone) == before and not all(before)
+    keras.models.clone_model(model, clone_function=lambda layer: layer)
+    assert frozen(model) == before
+
+
 def test_layers_are_cloned_as_told():
     model = tiny.text_model(layers=1)
     same = keras.models.clone_model(model, clone_function=lambda layer: layer)

@@ -144,6 +144,15 @@ def test_restored_weights_of_another_stage(text_model):
     assert np.isfinite(text_model.evaluate(PROBLEMS, stage=0, verbose=0)).all()
 
 
+def test_a_number_of_thoughts_that_is_set_by_hand(text_model):
+    """It is a default of `generate`, and no stage."""
+    text_model.fit(PROBLEMS, curriculum=CURRICULUM, verbose=0)
+    expected = text_model.evaluate(PROBLEMS, verbose=0)
+    for count in (5, None):
+        text_model.num_thoughts = count
+        assert text_model.evaluate(PROBLEMS, verbose=0) == expected
+
+
 def test_an_interrupted_fit_is_remembered(text_model):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

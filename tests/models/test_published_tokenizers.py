@@ -224,6 +224,32 @@ def test_tokens_that_are_added_to_a_vocabulary(tmp_path, special):
     assert tokens_of(read(tmp_path / "out").preprocessor, texts) == expected
 
 
+def test_tokens_that_are_added_beside_a_tokenizer_json(tmp_path):
+    """The file of the model before them, and theirs."""
+    theirs = write_split(tmp_path, "gpt2", SPLITS["gpt2"])
+    size = theirs.get_vocab_size()
+    model = keras_coconut.ContinuousThoughtLM(backbone_of("gpt2", size + 1))
+    write(model, tmp_path)
+    write_json(tmp_path / "added_tokens.json", {"<sep>": size})
+    preprocessor = read(tmp_path, separator="").preprocessor
+    (found,) = tokens_of(preprocessor, ["a<sep>b"])
+    assert len(found) == 3 and found[1] == size
+
+
+def test_files_of_another_split_do_not_stay(tmp_path):
+    """`vocab.json` and `merges.txt` would say that a text is split."""
+    theirs = write_split(tmp_path / "in", "gpt2", SPLITS["gpt2"])
+    backbone = backbone_of("gpt2", theirs.get_vocab_size())
+    write(keras_coconut.ContinuousThoughtLM(backbone), tmp_path / "in")
+    write(read(tmp_path / "in"), tmp_path / "out")
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert (tmp_path / "out" / "vocab.json").exists()
+    write(model_of(tiny_tokenizers.preprocessor("gpt2")), tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not names & {"vocab.json", "merges.txt"} and "mine.txt" in names
+    read(tmp_path / "out")
+
+
 def test_words_that_are_added_to_llama_are_text(tmp_path):
     theirs = write_split(tmp_path, "llama", SPLITS["llama3"])
     theirs.add_tokens(["<sep>"])

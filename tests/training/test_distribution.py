@@ -206,17 +206,34 @@ def test_processes_with_other_problems(monkeypatch):
     from keras_coconut.execution import replicas
 
     model = tiny.compiled(tiny.text_model(layers=1))
-    dataset = keras_coconut.CurriculumDataset(
-        tiny.problems(4),
-        model.preprocessor,
-        keras_coconut.Curriculum(0, extra_stage=False),
-        batch_size=4,
-    )
+    curriculum = keras_coconut.Curriculum(0, extra_stage=False)
+    problems = tiny.problems(4)
+
+    def dataset(problems):
+        return keras_coconut.CurriculumDataset(
+            problems, model.preprocessor, curriculum, batch_size=4
+        )
+
     monkeypatch.setattr(replicas, "num_processes", lambda: 2)
     monkeypatch.setattr(replicas, "devices_of_a_batch", lambda: 2)
-    monkeypatch.setattr(replicas, "numbers_of_all", lambda own: [own, own + 1])
-    with pytest.raises(ValueError, match="`x` must hold the same problems"):
-        model.fit(dataset, verbose=0)
+    numbers = []
+    monkeypatch.setattr(
+        replicas, "numbers_of_all", lambda own: numbers.append(own) or [own]
+    )
+    for data in (problems, list(problems), problems[::-1], problems[:3]):
+        replicas.check_alike("x", dataset(data).describe())
+    assert numbers[0] == numbers[1] and len({*numbers}) == 3
+    monkeypatch.setattr(
+        replicas, "numbers_of_all", lambda own: [own, numbers[0]]
+    )
+    others = dataset(problems[::-1])
+    for x, validation, name in (
+        (others, None, "x"),
+        (dataset(problems), others, "validation_data"),
+    ):
+        message = f"`{name}` must hold the same problems"
+        with pytest.raises(ValueError, match=message):
+            model.fit(x, validation_data=validation, verbose=0)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")
@@ -229,9 +246,10 @@ def test_torchrun_without_distribute(monkeypatch):
     curriculum = keras_coconut.Curriculum(0)
     with pytest.raises(ValueError, match="under `torchrun`.* 2 processes"):
         model.fit(x, verbose=0)
-    for method in (model.fit, model.evaluate):
-        with pytest.raises(ValueError, match="under `torchrun`.* 2 processes"):
-            method(tiny.problems(4), curriculum=curriculum, verbose=0)
+    with pytest.raises(ValueError, match="under `torchrun`.* 2 processes"):
+        model.fit(tiny.problems(4), curriculum=curriculum, verbose=0)
+    # What looks at batches alone does not train apart.
+    model.evaluate(tiny.problems(4), curriculum=curriculum, verbose=0)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch alone")

@@ -285,6 +285,39 @@ def test_calls_in_threads_end_with_the_run_that_made_them(tmp_path, messages):
     assert sorted(late.ended) == [*range(steps)]
 
 
+class LateError(Late):
+    """Raises once, in the run that goes back."""
+
+    def __init__(self, step):
+        super().__init__(step)
+        self.errors = iter([RuntimeError("of a callback")])
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if batch > self.step:
+            error = next(self.errors, None)
+            if error:
+                raise error
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "tensorflow",
+    reason="Keras calls callbacks from no thread on TensorFlow",
+)
+def test_an_error_in_a_thread_of_a_run_that_goes_back(tmp_path):
+    watch = monitor("go_back", rate_factor=1, skip_batches=False)
+    with pytest.raises(RuntimeError, match="of a callback"):
+        train(
+            Poison(to_nan, 3),
+            LateError(3),
+            monitor=watch,
+            folder=tmp_path,
+            every=1000,
+            made=make(problems=80),
+            epochs=1,
+        )
+
+
 @pytest.mark.skipif(
     keras.config.backend() == "torch",
     reason="Keras runs one step at a time on PyTorch",
