@@ -410,9 +410,12 @@ def test_a_loss_that_is_not_there():
         small_model().compile(loss=None)
 
 
-def test_other_losses(batches):
-    """A function of one's own, and a loss of logits that is named."""
-    x, _, _ = batches
+def test_other_losses(batches, tmp_path):
+    """A function of one's own, and Keras' loss of logits, also from a file.
+
+    Both are sums over the labels, divided by the number of positions.
+    """
+    x, _, weights = batches
     model = small_model()
 
     def own(y, logits):
@@ -420,11 +423,17 @@ def test_other_losses(batches):
             y, logits, from_logits=True
         )
 
+    kerass = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     found = []
-    for loss in ("auto", own):
+    for loss in ("auto", own, kerass):
         tiny.compiled(model, loss=loss)
         found.append(model.evaluate(x, verbose=0)[0])
-    assert np.isfinite(found).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    found.append(again.evaluate(x, verbose=0)[0])
+    expected = found[0] * weights.sum() / weights.size
+    np.testing.assert_allclose(found[1:], expected, rtol=1e-5)
+    assert expected < 0.99 * found[0]
 
 
 def test_no_metrics(batches):
